@@ -1,0 +1,81 @@
+"""The generator: low-resolution image in, high-resolution image out, both on [-1, 1].
+
+The seed's architecture is `GeneratorConfig()`: an SRResNet (Ledig et al. 2017) with self-attention (Zhang et al. 2019) after
+the long skip. Smaller members of the family are other values of the same fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.attention import SelfAttention
+from model.blocks import ResidualBlock, UpsamplingBlock
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorConfig:
+    """What a generator is made of; stored in the card of its weights."""
+
+    channels: int = 1  # 1 for radiographs, 3 as in the seed
+    width: int = 64  # feature channels
+    blocks: int = 16  # residual blocks
+    edge_kernel: int = 9  # the first convolution, and the last one of the "stages" tail
+    batch_norm: bool = True
+    attention: bool = True
+    tail: Literal["stages", "shuffle"] = "stages"  # two x2 blocks, or one pixel shuffle by `scale`
+    output: Literal["detail", "image"] = "detail"  # detail on top of bicubic, or the image itself
+    scale: int = 4
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plain values, for a card."""
+        return asdict(self)
+
+
+class Generator(nn.Module):
+    """(N, C, H, W) -> (N, C, scale * H, scale * W)."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        if config.scale & (config.scale - 1) or config.scale < 2:
+            raise ValueError(f"scale must be a power of two of at least 2, not {config.scale}")
+        self.config = config
+        edge, width = config.edge_kernel, config.width
+        self.head = nn.Sequential(nn.Conv2d(config.channels, width, edge, padding=edge // 2), nn.PReLU())
+        self.trunk = nn.Sequential(
+            *(ResidualBlock(width, batch_norm=config.batch_norm) for _ in range(config.blocks)),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+        self.attention = SelfAttention(width) if config.attention else nn.Identity()
+        self.tail = _tail(config)
+        if config.output == "detail":
+            last = next(layer for layer in reversed(self.tail) if isinstance(layer, nn.Conv2d))
+            nn.init.zeros_(last.weight)  # training starts at bicubic
+            nn.init.zeros_(last.bias) if last.bias is not None else None
+
+    def forward(self, low: Tensor) -> Tensor:
+        """(N, C, H, W) on [-1, 1] -> (N, C, scale * H, scale * W)."""
+        first = self.head(low)
+        features = self.attention(first + self.trunk(first))
+        detail: Tensor = torch.tanh(self.tail(features))
+        if self.config.output == "image":
+            return detail
+        return bicubic(low, self.config.scale) + detail.to(low.dtype)
+
+
+def _tail(config: GeneratorConfig) -> nn.Sequential:
+    if config.tail == "shuffle":
+        out = config.channels * config.scale**2
+        return nn.Sequential(nn.Conv2d(config.width, out, 3, padding=1), nn.PixelShuffle(config.scale))
+    stages = [UpsamplingBlock(config.width) for _ in range(config.scale.bit_length() - 1)]
+    edge = config.edge_kernel
+    return nn.Sequential(*stages, nn.Conv2d(config.width, config.channels, edge, padding=edge // 2))
+
+
+def bicubic(low: Tensor, scale: int) -> Tensor:
+    """Keys' cubic convolution with a = -0.5 (as in Pillow): (N, C, H, W) -> (N, C, scale * H, scale * W)."""
+    return F.interpolate(low, scale_factor=scale, mode="bicubic", antialias=True, align_corners=False)
