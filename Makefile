@@ -1,0 +1,30 @@
+# `make` alone tells what there is. Everything happens in .venv, which is made when it is needed.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test check bench clean
+
+help:            ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: .venv/installed   ## the whole journey on this machine, with a synthetic radiograph
+	$(BIN)/srnode demo --once
+
+test: .venv/installed   ## all tests
+	$(BIN)/pytest
+
+check: .venv/installed  ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/installed  ## timings side by side; never part of the tests
+	$(BIN)/pytest tests/bench -s -q -o addopts=
+
+clean:           ## forget the environment and what the demo made
+	rm -rf .venv var

@@ -1,0 +1,1 @@
+"""The SCU side: results on their way to where they are wanted."""

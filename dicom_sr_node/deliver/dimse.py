@@ -1,0 +1,112 @@
+"""The C-ECHO and C-STORE SCU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydicom import Dataset
+from pynetdicom import AE, Association
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from dicom_sr_node.derive.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
+from dicom_sr_node.errors import PeerRefused, PeerUnreachable
+from dicom_sr_node.network import guard, syntaxes
+from dicom_sr_node.network.status import SUCCESS, error_for, is_stored, text
+from dicom_sr_node.pixels import header
+from dicom_sr_node.pixels.gate import RADIOGRAPHS
+from dicom_sr_node.settings import Delivery, Peer
+
+Context = tuple[str, str]  # SOP class, transfer syntax
+
+_REJECTIONS = {  # (source, reason) of A-ASSOCIATE-RJ, PS3.8 9.3.4
+    (1, 2): "it does not support the application context",
+    (1, 3): "it does not know our AE title; add it there",
+    (1, 7): "it does not answer to this AE title; check ae_title of the peer",
+    (2, 2): "it does not support the protocol version",
+    (3, 1): "it is congested",
+    (3, 2): "its limit of associations is reached",
+}
+
+DERIVED: list[Context] = [(str(uid), str(syntax)) for uid in RADIOGRAPHS for syntax in syntaxes.UNCOMPRESSED]
+
+
+@contextmanager
+def association(
+    calling_ae: str, peer: Peer, limits: Delivery, contexts: Iterable[Context]
+) -> Iterator[Association]:
+    """An association that is released at the end. Raises PeerUnreachable or PeerRefused, saying why there is none."""
+    ae = AE(ae_title=calling_ae)
+    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    ae.implementation_version_name = IMPLEMENTATION_VERSION
+    ae.connection_timeout = limits.connect_timeout_s
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = limits.response_timeout_s
+    for sop_class, syntax in contexts:
+        ae.add_requested_context(sop_class, syntax)
+    assoc = ae.associate(
+        peer.host,
+        peer.port,
+        ae_title=peer.ae_title,
+        max_pdu=guard.MAX_PDU_BYTES,
+        evt_handlers=[guard.handler(limits.response_timeout_s)],
+    )
+    if not assoc.is_established:
+        raise _why_not(assoc, peer)
+    try:
+        yield assoc
+    finally:
+        if assoc.is_established:
+            assoc.release()
+
+
+def echo(calling_ae: str, peer: Peer, limits: Delivery) -> None:
+    """C-ECHO. Raises PeerUnreachable or PeerRefused."""
+    with association(calling_ae, peer, limits, [(str(Verification), syntaxes.UNCOMPRESSED[1])]) as assoc:
+        answer = assoc.send_c_echo()
+        if "Status" not in answer:
+            raise PeerUnreachable(f"{_name(peer)} did not answer the C-ECHO in {limits.response_timeout_s:g} s")
+        if answer.Status != SUCCESS:
+            raise PeerRefused(f"{_name(peer)} answered {text(answer.Status)}")
+
+
+def send(assoc: Association, path: Path, peer: Peer) -> str:
+    """C-STORE of one file; returns a warning of the peer or nothing. Raises DeliveryError: the peer does not have it."""
+    ds = header.read(path)
+    try:
+        answer = assoc.send_c_store(ds)
+    except ValueError as error:  # no accepted context for this class and syntax, or it cannot be encoded in one
+        raise PeerRefused(f"{_name(peer)} takes no {_offer(ds)}: {error}") from error
+    except (RuntimeError, OSError) as error:
+        raise PeerUnreachable(f"the association with {_name(peer)} broke: {error}") from error
+    if "Status" not in answer:
+        raise PeerUnreachable(f"the association with {_name(peer)} broke, or no answer came in time")
+    if not is_stored(answer.Status):
+        raise error_for(answer.Status, str(answer.get("ErrorComment") or ""))
+    return "" if answer.Status == SUCCESS else text(answer.Status)
+
+
+def context_of(path: Path) -> Context:
+    """What a file needs to be sent as it is. Raises Unreadable."""
+    ds = header.read(path, pixels=False, only=["SOPClassUID"])
+    return header.check_uid(ds.get("SOPClassUID"), "SOP Class UID"), str(ds.file_meta.TransferSyntaxUID)
+
+
+def _why_not(assoc: Association, peer: Peer) -> PeerUnreachable | PeerRefused:
+    answer = assoc.acceptor.primitive
+    if assoc.is_rejected and answer is not None:
+        source, reason = answer.result_source, answer.diagnostic
+        why = _REJECTIONS.get((source, reason), f"source {source}, reason {reason}")
+        told = f"{_name(peer)} rejected the association: {why}"
+        return PeerUnreachable(told) if answer.result == 2 or reason in (3, 7) else PeerRefused(told)
+    if assoc.is_aborted and assoc.rejected_contexts:
+        return PeerRefused(f"{_name(peer)} accepts none of the SOP classes and transfer syntaxes that were offered")
+    return PeerUnreachable(f"{_name(peer)} at {peer.host}:{peer.port} does not answer: is it running, and is the port right?")
+
+
+def _name(peer: Peer) -> str:
+    return f"{peer.ae_title}@{peer.host}:{peer.port}"
+
+
+def _offer(ds: Dataset) -> str:
+    return f"{ds.get('SOPClassUID')} in {ds.file_meta.TransferSyntaxUID.name}"

@@ -1,0 +1,113 @@
+"""What changes when each pixel becomes s x s: spacings, edges, overlays. The physical extent of the image must not move.
+
+Pixel coordinates are 1-based and name pixel centres (PS3.3 C.7.6.11).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.dataelem import DataElement
+from pydicom.multival import MultiValue
+from pydicom.valuerep import DSfloat
+
+SPACINGS = ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing")  # mm, row then column
+CALIBRATION = ("PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription")
+OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
+
+_FIRST_EDGES = ("ShutterLeftVerticalEdge", "ShutterUpperHorizontalEdge", "CollimatorLeftVerticalEdge", "CollimatorUpperHorizontalEdge")
+_LAST_EDGES = ("ShutterRightVerticalEdge", "ShutterLowerHorizontalEdge", "CollimatorRightVerticalEdge", "CollimatorLowerHorizontalEdge")
+_POINTS = (
+    "CenterOfCircularShutter",
+    "VerticesOfThePolygonalShutter",
+    "CenterOfCircularCollimator",
+    "VerticesOfThePolygonalCollimator",
+)
+_RADII = ("RadiusOfCircularShutter", "RadiusOfCircularCollimator")
+
+_EDGE_RULES: dict[str, Callable[[int, int], int]] = {
+    **dict.fromkeys(_FIRST_EDGES, lambda value, s: s * (value - 1) + 1),
+    **dict.fromkeys(_LAST_EDGES, lambda value, s: s * value),
+    **dict.fromkeys(_POINTS, lambda value, s: round(s * (value - 0.5) + 0.5)),
+    **dict.fromkeys(_RADII, lambda value, s: s * value),
+}
+
+KEYWORDS = (*SPACINGS, *CALIBRATION, *_EDGE_RULES)
+
+
+def scaled(source: Dataset, scale: int) -> Dataset:
+    """The geometry elements of a derived image; what is absent or unusable in the source is absent here."""
+    result = Dataset()
+    for keyword in SPACINGS:
+        if (spacing := _spacing(source.get(keyword))) is not None:
+            setattr(result, keyword, [DSfloat(value / scale, auto_format=True) for value in spacing])
+    if "PixelSpacing" in result:
+        for keyword in CALIBRATION:
+            if keyword in source:
+                result[keyword] = source[keyword]
+    for keyword, rule in _EDGE_RULES.items():
+        if (numbers := _integers(source.get(keyword))) is not None:
+            moved = [rule(number, scale) for number in numbers]
+            setattr(result, keyword, moved if len(moved) > 1 else moved[0])
+    for group in OVERLAY_GROUPS:
+        for element in _overlay(source, group, scale):
+            result.add(element)
+    return result
+
+
+def _spacing(value: object) -> tuple[float, float] | None:
+    """Row and column spacing in mm, or None if it is absent, zero, negative or no number: such a spacing says nothing."""
+    if not isinstance(value, MultiValue | list) or len(value) != 2:
+        return None
+    try:
+        row, column = (float(part) for part in value)
+    except (TypeError, ValueError):
+        return None
+    return (row, column) if all(math.isfinite(part) and part > 0 for part in (row, column)) else None
+
+
+def _integers(value: object) -> list[int] | None:
+    if value is None or value == "":
+        return None
+    parts: Sequence[object] = value if isinstance(value, MultiValue | list) else [value]
+    try:
+        return [int(str(part)) for part in parts] or None
+    except ValueError:
+        return None
+
+
+def _overlay(source: Dataset, group: int, scale: int) -> Iterator[DataElement]:
+    """One overlay plane (PS3.3 C.9.2), each bit repeated s x s. Retired planes inside the pixel data end with the source."""
+    rows, columns, data = (source.get((group, element)) for element in (0x0010, 0x0011, 0x3000))
+    if rows is None or columns is None or data is None or not rows.value or not columns.value:
+        return
+    height, width = int(rows.value), int(columns.value)
+    bits = np.unpackbits(np.frombuffer(bytes(data.value), np.uint8), bitorder="little")
+    if len(bits) < height * width:
+        return
+    plane = bits[: height * width].reshape(height, width)
+    enlarged = np.repeat(np.repeat(plane, scale, axis=0), scale, axis=1)
+    replaced = {
+        0x0010: ("US", height * scale),
+        0x0011: ("US", width * scale),
+        0x3000: ("OW", pack_bits(enlarged)),
+    }
+    origin = source.get((group, 0x0050))
+    if origin is not None and (numbers := _integers(origin.value)) is not None:
+        replaced[0x0050] = ("SS", [scale * (number - 1) + 1 for number in numbers])
+    dropped = (0x1301, 0x1302, 0x1303)  # ROI area, mean and deviation: statistics of the source's pixels
+    for element in source.group_dataset(group):
+        if element.tag.element in replaced:
+            vr, value = replaced[element.tag.element]
+            yield DataElement(element.tag, vr, value)
+        elif element.tag.element not in dropped:
+            yield element
+
+
+def pack_bits(plane: np.ndarray) -> bytes:  # type: ignore[type-arg]
+    """(H, W) of 0 and 1 -> Overlay Data, padded to even length (PS3.5 8.1.2)."""
+    packed = np.packbits(plane.astype(np.uint8).ravel(), bitorder="little").tobytes()
+    return packed + b"\0" * (len(packed) % 2)

@@ -1,0 +1,103 @@
+"""Who a derived object is: deterministic UIDs, and the words it says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Literal
+from uuid import UUID, uuid5
+
+from pydicom import Dataset
+
+from dicom_sr_node import __version__
+
+MANUFACTURER = "dicom_sr_node"
+IMPLEMENTATION_CLASS_UID = "2.25.331494176947561040354149900150618908790"  # fixed, of this software
+IMPLEMENTATION_VERSION = f"SRNODE_{__version__}"[:16]
+SERIES_NUMBER_OFFSET = 9000  # behind everything that a modality numbers
+
+_NAMESPACE = UUID("5336ce33-8e56-43bd-9a27-87df63afe0a9")
+
+Label = Literal["burned", "overlay", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Maker:
+    """The weights and parameters that a result was made with; everything but the source that its UIDs depend on."""
+
+    model: str
+    version: str
+    sha256: str  # of the weights file
+    scale: int
+    label: Label
+
+    @property
+    def key(self) -> str:
+        """One line that differs where results may differ."""
+        return f"{self.sha256}|x{self.scale}|label={self.label}"
+
+
+def sop_instance_uid(source: Dataset, source_sha256: str, maker: Maker) -> str:
+    """The same for the same source content and maker, another for any other (PS3.5 B.2)."""
+    return _uid("instance", str(source.SOPInstanceUID), source_sha256, maker.key)
+
+
+def series_instance_uid(source: Dataset, maker: Maker) -> str:
+    """One derived series for each source series and maker, whenever its images arrive."""
+    return _uid("series", str(source.StudyInstanceUID), str(source.SeriesInstanceUID), maker.key)
+
+
+def device_uid(maker: Maker) -> str:
+    """The identity of the trained model: another one at each retraining (IHE AIR 6.5.3.1)."""
+    return _uid("weights", maker.sha256)
+
+
+def _uid(*parts: str) -> str:
+    return f"2.25.{uuid5(_NAMESPACE, chr(31).join(parts)).int}"
+
+
+def series_number(source: Dataset) -> int:
+    """9000 + the source's number, where it has a usable one."""
+    text = str(source.get("SeriesNumber") or "").strip()
+    number = int(text) if text.lstrip("+-").isdigit() else 0
+    return SERIES_NUMBER_OFFSET + (number if 0 <= number < 10**8 else 0)
+
+
+def series_description(source: Dataset, maker: Maker) -> str:
+    """LO, at most 64 characters, ASCII: `AI SR x4` and the source's own words if they are ASCII."""
+    return f"AI SR x{maker.scale} {_ascii(source.get('SeriesDescription'))}".strip()[:64]
+
+
+def image_comments(maker: Maker) -> str:
+    """Shown by many viewers."""
+    return (
+        f"AI-ENHANCED x{maker.scale}: added detail is estimated. "
+        "Not for primary diagnosis; read with the original image."
+    )
+
+
+def derivation_description(source: Dataset, maker: Maker, where_labelled: str) -> str:
+    """ST, at most 1024 characters."""
+    block = f"{maker.scale}x{maker.scale}"
+    text = (
+        f"AI super-resolution x{maker.scale} by {maker.model} {maker.version} (weights sha256 {maker.sha256}), "
+        f"{MANUFACTURER} {__version__}. Fine detail is estimated, not acquired. "
+        f"Each {block} block averages to the stored value of the source. {where_labelled}"
+    ).strip()
+    before = _ascii(source.get("DerivationDescription"))
+    return f"{text} Source: {before}"[:1024] if before else text
+
+
+def local_time(source: Dataset, now: datetime) -> datetime:
+    """`now` as the source tells time: one Timezone Offset From UTC governs all of an instance (PS3.3 C.12.1.1.8)."""
+    offset = str(source.get("TimezoneOffsetFromUTC") or "").strip()
+    if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdigit():
+        minutes = int(offset[1:3]) * 60 + int(offset[3:])
+        if minutes <= 14 * 60:
+            return now.astimezone(timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes)))
+    return now.astimezone()
+
+
+def _ascii(value: object) -> str:
+    text = str(value or "").strip()
+    return text if text.isascii() and text.isprintable() else ""

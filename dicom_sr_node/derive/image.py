@@ -1,0 +1,203 @@
+"""The derived image: an object of the source's own SOP class, in the same study, in a series of its own.
+
+Stored pixel values stay in the source's value domain, so its grey-scale modules (window, VOI LUT, modality LUT, shape) are
+copied verbatim. Section numbers are of PS3.3.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import highdicom
+import numpy as np
+from highdicom.base import SOPClass
+from numpy.typing import NDArray
+from pydicom import DataElement, Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.datadict import dictionary_VR
+from pydicom.sr.codedict import codes
+from pydicom.tag import BaseTag
+from pydicom.uid import (
+    JPEG2000,
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
+)
+from pydicom.valuerep import DSfloat
+
+from dicom_sr_node import __version__
+from dicom_sr_node.derive import geometry, identity, label, policy
+from dicom_sr_node.derive.identity import Maker
+from dicom_sr_node.pixels.frame import Frame
+from dicom_sr_node.pixels.gate import OUR_IMAGE_TYPE
+from dicom_sr_node.pixels.header import DAMAGE
+
+_TEXT = frozenset("AE AS CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT".split())
+_LOSSY_METHODS = {  # C.7.6.1.1.5.1
+    JPEGBaseline8Bit: "ISO_10918_1",
+    JPEGExtended12Bit: "ISO_10918_1",
+    JPEGLSNearLossless: "ISO_14495_1",
+    JPEG2000: "ISO_15444_1",
+}
+_EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber", "StationName", "InstitutionName")
+
+
+class DerivedImage(SOPClass):
+    """A CR or DX image made from another one.
+
+    source: the image it is made from, with its file meta information. pixels: (s*H, s*W), the values to store, before any
+    label. source_sha256: of the source's data set. now: aware. The label is drawn here, so that the object is complete.
+    """
+
+    def __init__(
+        self, source: Dataset, frame: Frame, pixels: NDArray[Any], *, maker: Maker, source_sha256: str, now: datetime
+    ) -> None:
+        super().__init__(
+            study_instance_uid=source.StudyInstanceUID,
+            series_instance_uid=identity.series_instance_uid(source, maker),
+            series_number=identity.series_number(source),
+            sop_instance_uid=identity.sop_instance_uid(source, source_sha256, maker),
+            sop_class_uid=source.SOPClassUID,
+            instance_number=1,  # the source's own is copied below
+            modality=source.Modality,
+            manufacturer=identity.MANUFACTURER,
+            manufacturer_model_name=maker.model[:64],
+            device_serial_number=maker.sha256[:16],
+            transfer_syntax_uid=ExplicitVRLittleEndian,
+            content_qualification=highdicom.ContentQualificationValues.RESEARCH,  # C.8.13.2.1.1
+            series_description=identity.series_description(source, maker),
+        )
+        self.file_meta.ImplementationClassUID = identity.IMPLEMENTATION_CLASS_UID
+        self.file_meta.ImplementationVersionName = identity.IMPLEMENTATION_VERSION
+        pixels = pixels.copy()
+        where = self._draw_label(source, frame, pixels, maker)
+        self._copy(source)
+        self._set_times(identity.local_time(source, now))
+        self._set_equipment(source, maker)
+        self._set_derivation(source, maker, where)
+        self._set_lossy_history(source)
+        self.update(geometry.scaled(source, maker.scale))
+        self._set_pixels(source, pixels)
+        if maker.label == "overlay":
+            label.overlay(self, maker.scale)
+
+    def _draw_label(self, source: Dataset, frame: Frame, pixels: NDArray[Any], maker: Maker) -> str:
+        if maker.label != "burned":
+            return ""
+        box = label.burn(pixels, maker.scale, source, frame)
+        return f"Label burned into {box}." if box.bottom > box.top else ""
+
+    def _copy(self, source: Dataset) -> None:
+        """Everything that the policy neither sets nor scales nor drops; text stays byte for byte in its character set."""
+        for tag in source.keys():
+            if policy.is_copied(tag) and (element := verbatim(source, tag)) is not None:
+                self[tag] = element
+
+    def _set_times(self, at: datetime) -> None:
+        date, time = at.strftime("%Y%m%d"), at.strftime("%H%M%S.%f")
+        for keyword in ("Series", "Content", "InstanceCreation"):
+            setattr(self, f"{keyword}Date", date)
+            setattr(self, f"{keyword}Time", time)
+
+    def _set_equipment(self, source: Dataset, maker: Maker) -> None:
+        """General Equipment is this node (C.7.5.1); the chain of those before it is in Contributing Equipment (C.12.1.1.5)."""
+        self.SoftwareVersions = [__version__, maker.sha256]
+        self.DeviceUID = identity.device_uid(maker)
+        algorithm = highdicom.ContributingEquipment(
+            manufacturer=identity.MANUFACTURER,
+            purpose_of_reference=codes.DCM.SynthesizingEquipment,
+            manufacturer_model_name=maker.model[:64],
+            software_versions=(__version__, maker.version),
+            contribution_description=f"AI super-resolution x{maker.scale}; weights sha256 {maker.sha256}",
+        )
+        algorithm.DeviceUID = identity.device_uid(maker)
+        before = list(source.get("ContributingEquipmentSequence") or ())
+        self.ContributingEquipmentSequence = [*before, _source_device(source, bool(before)), algorithm]
+
+    def _set_derivation(self, source: Dataset, maker: Maker, where_labelled: str) -> None:
+        self.ImageType = ["DERIVED", "SECONDARY", "", OUR_IMAGE_TYPE]  # C.8.11.3.1.1: value 3 is empty in DX
+        self.SyntheticData = "YES"
+        self.ImageComments = identity.image_comments(maker)
+        self.DerivationDescription = identity.derivation_description(source, maker, where_labelled)
+        self.DerivationCodeSequence = [highdicom.sr.CodedConcept("113085", "DCM", "Spatial resampling")]
+        reference = _reference(source)
+        reference.PurposeOfReferenceCodeSequence = [
+            highdicom.sr.CodedConcept("121322", "DCM", "Source image for image processing operation")
+        ]
+        reference.SpatialLocationsPreserved = "NO"  # C.12.4: a magnified projection does not preserve them
+        self.SourceImageSequence = [reference]
+        series = Dataset()
+        series.SeriesInstanceUID = source.SeriesInstanceUID
+        series.ReferencedInstanceSequence = [_reference(source)]
+        self.ReferencedSeriesSequence = [series]
+
+    def _set_lossy_history(self, source: Dataset) -> None:
+        """Once lossy, always lossy (C.7.6.1.1.5); a header that is silent about a lossy transfer syntax is corrected."""
+        method = _LOSSY_METHODS.get(source.file_meta.TransferSyntaxUID)
+        if method is not None and str(source.get("LossyImageCompression") or "") != "01":
+            whole = source.Rows * source.Columns * source.BitsAllocated / 8
+            self.LossyImageCompression = "01"
+            self.LossyImageCompressionRatio = DSfloat(round(whole / max(1, len(source.PixelData)), 2), auto_format=True)
+            self.LossyImageCompressionMethod = method
+        elif "LossyImageCompression" not in self and source.SOPClassUID == DigitalXRayImageStorageForPresentation:
+            self.LossyImageCompression = "00"
+
+    def _set_pixels(self, source: Dataset, pixels: NDArray[Any]) -> None:
+        """Image Pixel (C.7.6.3): the source's own bit depth and photometric interpretation."""
+        self.SamplesPerPixel = 1
+        self.PhotometricInterpretation = source.PhotometricInterpretation
+        self.Rows, self.Columns = pixels.shape
+        self.BitsAllocated = 8 * pixels.dtype.itemsize
+        self.BitsStored = source.BitsStored
+        self.HighBit = source.BitsStored - 1
+        self.PixelRepresentation = source.PixelRepresentation
+        vr = "SS" if source.PixelRepresentation else "US"
+        for keyword, value in (("SmallestImagePixelValue", pixels.min()), ("LargestImagePixelValue", pixels.max())):
+            if keyword in source:
+                self[keyword] = DataElement(keyword, vr, int(value))
+        raw = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).tobytes()
+        self.add(DataElement("PixelData", "OB" if self.BitsAllocated == 8 else "OW", raw + b"\0" * (len(raw) % 2)))
+
+
+def verbatim(source: Dataset, tag: BaseTag) -> DataElement | RawDataElement | None:
+    """An element as it was read: text as its bytes, everything else decoded. None if it cannot be read."""
+    element = source.get_item(tag)
+    if isinstance(element, RawDataElement):
+        try:
+            vr = element.VR or dictionary_VR(tag)
+            if vr in _TEXT:
+                return element._replace(VR=vr)
+            return source[tag]
+        except DAMAGE:
+            return None
+    return element
+
+
+def _reference(source: Dataset) -> Dataset:
+    """C.12.1: SOP Instance Reference macro."""
+    item = Dataset()
+    item.ReferencedSOPClassUID = source.SOPClassUID
+    item.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    return item
+
+
+def _source_device(source: Dataset, processed_before: bool) -> Dataset:
+    """The equipment that made the source. Its words are copied where they are ASCII: an item has no character set of its own."""
+    purpose = codes.DCM.ProcessingEquipment if processed_before else codes.DCM.AcquisitionEquipment
+    item = highdicom.ContributingEquipment(
+        manufacturer="unknown",
+        purpose_of_reference=purpose,
+        contribution_description="Equipment that made the source image",
+    )
+    for keyword in _EQUIPMENT:
+        element = source.get(keyword)
+        value = str(element or "")
+        if value and value.isascii() and value.isprintable():
+            setattr(item, keyword, element)
+    date, time = (str(source.get(f"Acquisition{part}") or "") for part in ("Date", "Time"))
+    if len(date) == 8 and date.isdigit():
+        item.ContributionDateTime = date + (time if time.replace(".", "").isdigit() else "")
+    return item

@@ -1,0 +1,134 @@
+"""The visible mark on a derived image. Drawn from a bitmap font that never changes, so that it can be checked bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from pydicom import Dataset
+from pydicom.multival import MultiValue
+
+from dicom_sr_node.derive.geometry import OVERLAY_GROUPS, pack_bits
+from dicom_sr_node.pixels.frame import Frame
+
+LONG, SHORT = "AI-ENHANCED x{scale}: DETAIL ESTIMATED, NOT FOR DIAGNOSIS", "AI x{scale}"
+OVERLAY_NAME = "AI label"  # Overlay Description
+_ROWS_FOR_EACH_ZOOM = 700  # the letters grow with the image
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where the label lies: rows and columns of the derived image, 0-based, end excluded; whole s x s blocks."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def area(self) -> tuple[slice, slice]:
+        """For indexing."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def __str__(self) -> str:
+        return f"rows {self.top + 1}-{self.bottom}, columns {self.left + 1}-{self.right}"
+
+
+def draw(shape: tuple[int, int], scale: int) -> tuple[Box, NDArray[np.bool_]]:
+    """(box, letters within the box) for a derived image of this shape: at the left of its lower edge."""
+    rows, columns = shape
+    for text in (LONG, SHORT):
+        for zoom in range(max(1, rows // _ROWS_FOR_EACH_ZOOM), 0, -1):
+            letters = _letters(text.format(scale=scale), zoom)
+            height, width = (-(-side // scale) * scale for side in letters.shape)
+            if width <= columns and height * 4 <= rows:
+                return _placed(letters, height, width, rows)
+    return Box(rows, 0, rows, 0), np.zeros((0, 0), np.bool_)  # too small for any letter
+
+
+def _placed(letters: NDArray[np.bool_], height: int, width: int, rows: int) -> tuple[Box, NDArray[np.bool_]]:
+    area = np.zeros((height, width), np.bool_)
+    area[: letters.shape[0], : letters.shape[1]] = letters
+    return Box(rows - height, 0, rows, width), area
+
+
+def _letters(text: str, zoom: int) -> NDArray[np.bool_]:
+    font = ImageFont.load_default_imagefont()
+    left, top, right, bottom = font.getbbox(text)
+    picture = Image.new("1", (int(right - left) + 4, int(bottom - top) + 4))
+    ImageDraw.Draw(picture).text((2, 2), text, fill=1, font=font)
+    return np.repeat(np.repeat(np.asarray(picture, np.bool_), zoom, axis=0), zoom, axis=1)
+
+
+def burn(pixels: NDArray[Any], scale: int, source: Dataset | None, frame: Frame) -> Box:
+    """Write the label into the pixels, white on black as shown; returns where."""
+    box, letters = draw((pixels.shape[0], pixels.shape[1]), scale)
+    if letters.size:
+        black, white = shades(source, frame)
+        pixels[box.area] = np.where(letters, white, black)
+    return box
+
+
+def shades(source: Dataset | None, frame: Frame) -> tuple[int, int]:
+    """The stored values that the source's first window shows black and white; never beyond the image's own values."""
+    lowest, highest = _own_range(frame)
+    black, white = _window(source) or (lowest, highest)
+    black, white = (int(min(max(value, lowest), highest)) for value in (black, white))
+    if black >= white:
+        black, white = frame.value_range
+    black, white = (_off_padding(value, frame) for value in (black, white))
+    return (white, black) if frame.inverted else (black, white)
+
+
+def _own_range(frame: Frame) -> tuple[int, int]:
+    values = frame.values
+    if frame.padding is not None:
+        real = values[(values < frame.padding[0]) | (values > frame.padding[1])]
+        values = real if real.size else values
+    return int(values.min()), int(values.max())
+
+
+def _window(source: Dataset | None) -> tuple[float, float] | None:
+    """Ends of the first linear window in stored values (PS3.3 C.11.2.1.2), or None."""
+    if source is None or "ModalityLUTSequence" in source:
+        return None
+    try:
+        centre, width = (float(_first(source.get(key))) for key in ("WindowCenter", "WindowWidth"))
+        slope, intercept = float(source.get("RescaleSlope") or 1), float(source.get("RescaleIntercept") or 0)
+    except (TypeError, ValueError):
+        return None
+    if width < 1 or slope <= 0:
+        return None
+    ends = (centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)
+    return (ends[0] - intercept) / slope, (ends[1] - intercept) / slope
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, MultiValue | list) and value else value
+
+
+def _off_padding(value: int, frame: Frame) -> int:
+    if frame.padding is None or not frame.padding[0] <= value <= frame.padding[1]:
+        return value
+    above = frame.padding[1] + 1
+    return above if above <= frame.value_range[1] else frame.padding[0] - 1
+
+
+def overlay(ds: Dataset, scale: int) -> None:
+    """Add the label as a graphic overlay plane (PS3.3 C.9.2) in the first free group; viewers can hide it."""
+    free = next((group for group in OVERLAY_GROUPS if (group, 0x0010) not in ds), None)
+    box, letters = draw((ds.Rows, ds.Columns), scale)
+    if free is None or not letters.size:
+        return
+    ds.add_new((free, 0x0010), "US", letters.shape[0])
+    ds.add_new((free, 0x0011), "US", letters.shape[1])
+    ds.add_new((free, 0x0022), "LO", OVERLAY_NAME)
+    ds.add_new((free, 0x0040), "CS", "G")
+    ds.add_new((free, 0x0045), "LO", "AUTOMATED")
+    ds.add_new((free, 0x0050), "SS", [box.top + 1, box.left + 1])
+    ds.add_new((free, 0x0100), "US", 1)
+    ds.add_new((free, 0x0102), "US", 0)
+    ds.add_new((free, 0x3000), "OW", pack_bits(letters))

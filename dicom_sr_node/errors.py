@@ -1,0 +1,79 @@
+"""What can go wrong, and what becomes of it.
+
+* NodeError
+  + ConfigRefused        the configuration cannot be used; exit code 3
+  + AlreadyRunning       another process holds this role on this data directory
+  + NotFound             a job, a peer or a file that was named does not exist
+  x Skipped              this image is not one to upscale; a state, not a failure
+  x Unreadable           not DICOM, or damaged beyond reading
+  x Undecodable          the pixel data cannot be decoded
+  + Fenced               the work was taken over by somebody else; drop it
+  + DeliveryError
+    - PeerUnreachable    no connection, a rejected or broken association, a timeout (retryable)
+    - PeerBusy           the peer answered that it cannot take the object now (retryable)
+      . PeerDoubts       the peer answered a failure that may pass, but not for ever (retryable, a few times)
+    - PeerRefused        the peer will never take this object
+
+The worker turns those marked x into the final state of a job. A job that fails otherwise is tried again if its error is
+`retryable`, else it is dead.
+"""
+
+from __future__ import annotations
+
+
+class NodeError(Exception):
+    """Something that the node expects can happen; the message says what, where and what to do."""
+
+    retryable = False
+
+
+class ConfigRefused(NodeError):
+    """The configuration cannot be used."""
+
+
+class AlreadyRunning(NodeError):
+    """Another process holds this role on this data directory."""
+
+
+class NotFound(NodeError):
+    """What was named does not exist."""
+
+
+class Skipped(NodeError):
+    """This image is not one to upscale."""
+
+
+class Unreadable(NodeError):
+    """Not DICOM, or damaged beyond reading."""
+
+
+class Undecodable(NodeError):
+    """The pixel data cannot be decoded."""
+
+
+class Fenced(NodeError):
+    """The work was taken over by somebody else."""
+
+
+class DeliveryError(NodeError):
+    """An object did not reach its destination."""
+
+
+class PeerUnreachable(DeliveryError):
+    """No connection, a rejected or broken association, or a timeout."""
+
+    retryable = True
+
+
+class PeerBusy(DeliveryError):
+    """The peer cannot take the object now."""
+
+    retryable = True
+
+
+class PeerDoubts(PeerBusy):
+    """The peer answered a failure that may pass, but not for ever."""
+
+
+class PeerRefused(DeliveryError):
+    """The peer will never take this object."""

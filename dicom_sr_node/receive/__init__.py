@@ -1,0 +1,1 @@
+"""The SCP side: what modalities and archives send to the node."""

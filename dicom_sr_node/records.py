@@ -1,0 +1,107 @@
+"""The nouns: what the database holds and the roles hand to each other. Times are seconds since 1970 by the database's clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Of a job or a delivery."""
+
+    READY = "ready"  # waits for a worker, or for its next try
+    RUNNING = "running"  # a worker holds the lease
+    DONE = "done"
+    SKIPPED = "skipped"  # not one to upscale, or cancelled; the reason says which
+    DEAD = "dead"  # given up; the reason says why; `srnode jobs retry` starts again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What a data set says it is; every UID has passed PS3.5 9.1."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_uid: str
+    series_uid: str
+    modality: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A file in the spool that will never change."""
+
+    name: str  # 32 hexadecimal digits, ours; never anything from the wire
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance:
+    """One image as received."""
+
+    id: int
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_uid: str
+    series_uid: str
+    modality: str
+    transfer_syntax_uid: str
+    calling_ae: str
+    file: str
+    sha256: str  # of the data set as received, without file meta information
+    bytes: int
+    received_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The upscaling of one instance. `attempt` is the fencing token: it grows with each claim."""
+
+    id: int
+    instance_id: int
+    state: State
+    attempt: int
+    failures: int  # since the job was made or last retried by hand
+    run_at: float
+    lease_until: float
+    worker: str
+    reason: str
+    updated_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """One derived image; produced once, then only sent."""
+
+    id: int
+    job_id: int
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_uid: str
+    file: str
+    sha256: str
+    bytes: int
+    model: str
+    scale: int
+    created_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """One output on its way to one destination."""
+
+    id: int
+    output_id: int
+    destination: str  # a peer's name, or FOLDER
+    state: State
+    attempt: int
+    failures: int
+    run_at: float
+    lease_until: float
+    worker: str
+    reason: str
+    updated_at: float
+
+
+FOLDER = "folder"  # the destination when none is configured: data_dir/out

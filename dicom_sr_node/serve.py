@@ -1,0 +1,83 @@
+"""`srnode serve`: starts the roles, starts again those that die, and stops them in good order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+from dicom_sr_node import log
+
+_log = log.get("serve")
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
+SETTLED_S = 10.0  # a role that ran so long is started again without a pause
+DRAIN_S = 30.0
+ESSENTIAL = "receive"  # if it cannot even start, the configuration is wrong: say so and stop
+
+
+@dataclass
+class _Role:
+    name: str
+    process: subprocess.Popen[bytes]
+    started: float
+    pause_s: float = FIRST_PAUSE_S
+    starts: int = 1
+
+
+class Supervisor:
+    """The parent of the roles."""
+
+    def __init__(self, names: Sequence[str], config: Path | None) -> None:
+        self._names, self._config = names, config
+
+    def run(self, stop: Event) -> int:
+        """Until `stop` is set; 1 if the receiver could not start."""
+        roles = [_Role(name, self._start(name), time.monotonic()) for name in self._names]
+        try:
+            while not stop.wait(0.2):
+                for role in roles:
+                    if role.process.poll() is not None and not self._revive(role, stop):
+                        return 1
+        finally:
+            _end(roles)
+        return 0
+
+    def _start(self, name: str) -> subprocess.Popen[bytes]:
+        config = ["--config", str(self._config)] if self._config else []
+        command = [sys.executable, "-m", "dicom_sr_node", *config, name, "--parent", str(os.getpid())]
+        return subprocess.Popen(command, start_new_session=True)  # Ctrl-C reaches the supervisor alone
+
+    def _revive(self, role: _Role, stop: Event) -> bool:
+        """Start a dead role again; False if that is pointless."""
+        lasted = time.monotonic() - role.started
+        code = role.process.returncode
+        if role.name == ESSENTIAL and role.starts == 1 and code in (1, 3):
+            _log.error("the receiver could not start", extra={"exit_code": code})
+            return False
+        role.pause_s = FIRST_PAUSE_S if lasted > SETTLED_S else min(LONGEST_PAUSE_S, role.pause_s * 2)
+        pause_s = 0.0 if lasted > SETTLED_S else role.pause_s
+        _log.error("role ended", extra={"role": role.name, "exit_code": code, "again_in_s": pause_s})
+        if stop.wait(pause_s):
+            return True
+        role.process, role.started, role.starts = self._start(role.name), time.monotonic(), role.starts + 1
+        return True
+
+
+def _end(roles: Sequence[_Role]) -> None:
+    """Ask all to stop, and wait; what does not stop in time is killed and its work goes back by lease."""
+    for role in roles:
+        role.process.terminate()
+    deadline = time.monotonic() + DRAIN_S
+    for role in roles:
+        try:
+            role.process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            _log.error("role killed", extra={"role": role.name})
+            role.process.kill()
+            role.process.wait()

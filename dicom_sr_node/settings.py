@@ -1,0 +1,257 @@
+"""The configuration: TOML and environment into frozen types. A key that does not exist stops the start.
+
+Precedence: `SRNODE__SECTION__KEY` in the environment, then the file, then the defaults.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from dicom_sr_node.errors import ConfigRefused
+
+ENVIRONMENT_PREFIX = "SRNODE__"
+CONFIG_VARIABLE = "SRNODE_CONFIG"
+
+
+def _ae_title(value: str) -> str:
+    """PS3.5 6.2, VR AE: at most 16 characters of the default repertoire, no backslash, not only spaces."""
+    title = value.strip()
+    if not 1 <= len(title) <= 16 or not title.isascii() or not title.isprintable() or "\\" in title:
+        raise ValueError("an AE title has 1 to 16 ASCII characters and no backslash")
+    return title
+
+
+AETitle = Annotated[str, AfterValidator(_ae_title)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Node(Frozen):
+    """Who this node is and where its data lies."""
+
+    ae_title: AETitle = "SRNODE"
+    data_dir: Path = Path("var")
+
+
+class Scp(Frozen):
+    """What the node accepts."""
+
+    host: str = "127.0.0.1"
+    port: Port = 11112
+    max_associations: Count = 32
+    require_called_ae_title: bool = True
+    require_known_callers: bool = True
+    accept: Literal["all", "radiographs"] = "all"
+    idle_timeout_s: Seconds = 60
+
+
+class Database(Frozen):
+    """Where the queue lives."""
+
+    url: str = ""
+
+    @model_validator(mode="after")
+    def _served(self) -> Database:
+        if self.url and not self.url.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("url is empty, sqlite:///PATH or postgresql+psycopg://...")
+        return self
+
+
+class Model(Frozen):
+    """Which generator works, and how far it may go."""
+
+    name: str = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    scale: Literal["auto", 2, 4] = "auto"
+    max_output_megapixels: Annotated[float, Field(gt=0)] = 64
+
+
+class Work(Frozen):
+    """How jobs are held."""
+
+    lease_s: Seconds = 120
+    deadline_s: Seconds = 600
+    max_attempts: Count = 5
+    poll_s: Seconds = 0.5
+
+
+class Derive(Frozen):
+    """What a derived object says of itself on its pixels."""
+
+    label: Literal["burned", "overlay", "none"] = "burned"
+
+
+class Delivery(Frozen):
+    """How results are sent, and sent again."""
+
+    retry_first_s: Seconds = 30
+    retry_max_s: Seconds = 900
+    connect_timeout_s: Seconds = 10
+    response_timeout_s: Seconds = 120
+    poll_s: Seconds = 0.5
+
+
+class Peer(Frozen):
+    """A remote application entity."""
+
+    ae_title: AETitle
+    host: str
+    port: Port = 104
+    allow: tuple[Literal["echo", "store"], ...] = ()
+    commitment: Literal["optional", "off"] = "optional"
+
+
+class Match(Frozen):
+    """Conditions on an image; all that are given must hold."""
+
+    modality: tuple[str, ...] = ()
+
+
+class Rule(Frozen):
+    """What becomes of the images that match."""
+
+    name: Annotated[str, Field(min_length=1)]
+    match: Match = Match()
+    send_to: tuple[str, ...] = ()
+    contact: str = ""
+    comment: str = ""
+
+
+class Settings(Frozen):
+    """All of it. Field names are the configuration's keys."""
+
+    node: Node = Node()
+    scp: Scp = Scp()
+    database: Database = Database()
+    model: Model = Model()
+    work: Work = Work()
+    derive: Derive = Derive()
+    delivery: Delivery = Delivery()
+    peers: Mapping[str, Peer] = {}
+    rules: tuple[Rule, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        names = [rule.name for rule in self.rules]
+        for rule in self.rules:
+            if names.count(rule.name) > 1:
+                raise ValueError(f"two rules are named {rule.name!r}")
+            for peer in rule.send_to:
+                if peer not in self.peers:
+                    known = ", ".join(self.peers) or "none"
+                    raise ValueError(f"rule {rule.name!r} sends to {peer!r}, which is no peer; known peers: {known}")
+        return self
+
+
+def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the configuration; `path` None means `$SRNODE_CONFIG`, and without it the defaults. Raises ConfigRefused."""
+    environment = os.environ if environment is None else environment
+    if path is None and (named := environment.get(CONFIG_VARIABLE)):
+        path = Path(named)
+    text = _read(path) if path else ""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigRefused(f"{path}: not valid TOML: {error}") from None
+    overrides = {name: text for name, text in environment.items() if name.startswith(ENVIRONMENT_PREFIX)}
+    for name, value in overrides.items():
+        _override(values, name, value)
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        mistakes = "\n".join(_mistakes(error, path, text, overrides))
+        raise ConfigRefused(f"the configuration is refused:\n{mistakes}") from None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigRefused(f"{path}: there is no such configuration file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigRefused(f"{path}: cannot be read: {error}") from None
+
+
+def _override(values: dict[str, Any], name: str, text: str) -> None:
+    """Set `SECTION__KEY` in the plain values; TOML syntax where it parses, else a string."""
+    *tables, last = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+    for table in tables:
+        known = next((key for key in values if key.lower() == table), table)  # peers keep their case
+        values = values.setdefault(known, {})
+        if not isinstance(values, dict):
+            raise ConfigRefused(f"environment {name}: {table} is not a section")
+    try:
+        values[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[last] = text
+
+
+def _mistakes(
+    error: ValidationError, path: Path | None, text: str, overrides: Mapping[str, str]
+) -> Iterator[str]:
+    """One line for each mistake: key, value, what is wrong, and where it was written."""
+    for mistake in error.errors():
+        keys = [str(part) for part in mistake["loc"]]
+        key = ".".join(keys)
+        variable = ENVIRONMENT_PREFIX + "__".join(keys).upper()
+        line = _line_of(text, mistake["loc"])
+        if variable in overrides:
+            where = f"environment {variable}"
+        elif line:
+            where = f"{path}, line {line}"
+        else:
+            where = str(path or "defaults")
+        if mistake["type"] == "extra_forbidden":
+            what = f"unknown key{_nearest(keys)}"
+        else:
+            what = f"{mistake['msg']}, not {mistake['input']!r}" if keys else mistake["msg"]
+        yield f"  {key or 'rules'}: {what} ({where})"
+
+
+def _nearest(keys: list[str]) -> str:
+    """The known key that a misspelt one probably means."""
+    model: type[BaseModel] = Settings
+    for key in keys[:-1]:
+        field = model.model_fields.get(key)
+        if field is not None:  # else a peer's name or a rule's position
+            model = {"peers": Peer, "rules": Rule}.get(key) or field.annotation  # type: ignore[assignment]
+    close = get_close_matches(keys[-1], model.model_fields, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known keys: {', '.join(model.model_fields)}"
+
+
+_TABLE = re.compile(r"^\s*\[\[?\s*([^\]]+?)\s*\]")
+
+
+def _line_of(text: str, location: tuple[int | str, ...]) -> int | None:
+    """The line of a TOML text on which a key stands, else that of its table; None if neither is found."""
+    wanted = ".".join(part for part in location if isinstance(part, str))
+    position = next((part for part in location if isinstance(part, int)), 0)  # of a table in an array of tables
+    table, seen, table_line = "", dict[str, int](), None
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := _TABLE.match(line):
+            table = header[1].replace('"', "").replace(" ", "")
+            seen[table] = seen.get(table, -1) + 1
+            here = table
+        else:
+            here = line.partition("=")[0].strip().replace('"', "")
+            here = f"{table}.{here}" if table else here
+        if seen.get(table, 0) != position and table.partition(".")[0] == wanted.partition(".")[0]:
+            continue
+        if here == wanted:
+            return number
+        if wanted.startswith(f"{here}."):
+            table_line = number
+    return table_line

@@ -1,0 +1,125 @@
+"""The queue of images to upscale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Engine, func, insert, select, update
+
+from dicom_sr_node.errors import NotFound
+from dicom_sr_node.records import Job, State, Stored
+from dicom_sr_node.store import leases
+from dicom_sr_node.store.engine import now, reading
+from dicom_sr_node.store.instances import journal
+from dicom_sr_node.store.tables import delivery, instance, job, output
+
+
+class Jobs:
+    """The table `job`. Every method that takes a Job raises Fenced when its attempt no longer holds it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def claim(self, worker: str, lease_s: float) -> Job | None:
+        """The job that has waited longest, or None."""
+        row = leases.claim(self._engine, job, worker, lease_s)
+        return Job(**row) if row else None
+
+    def renew(self, held: Job, lease_s: float) -> None:
+        """Hold on to a job."""
+        leases.renew(self._engine, job, held.id, held.attempt, lease_s)
+
+    def put_back(self, held: Job) -> None:
+        """Give a job back untried."""
+        leases.put_back(self._engine, job, held.id, held.attempt)
+
+    def release(self, worker: str) -> int:
+        """Give back what a dead process of this slot held."""
+        return leases.release(self._engine, job, worker)
+
+    def done(self, held: Job, made: dict[str, Any], stored: Stored, destinations: Sequence[str]) -> bool:
+        """Commit the output, its deliveries and the end of the job, all or nothing.
+
+        made: the columns of `output` that describe the object. Returns False if an output of the same SOP Instance UID
+        is already there: the first one stays, and `stored` is not needed.
+        """
+        clock = now(self._engine)
+        with self._engine.begin() as connection:
+            leases.write(connection, job, held.id, held.attempt, state=State.DONE, reason="")
+            same = select(output.c.id).where(output.c.sop_instance_uid == made["sop_instance_uid"])
+            if connection.scalar(same) is not None:
+                journal(connection, held.instance_id, "done", "the result was already there")
+                return False
+            row = {**made, "job_id": held.id, "file": stored.name, "sha256": stored.sha256, "bytes": stored.bytes}
+            output_id = connection.execute(insert(output).values(**row, created_at=clock).returning(output.c.id)).scalar_one()
+            for name in destinations:
+                values = {"output_id": output_id, "destination": name, "run_at": clock, "updated_at": clock}
+                connection.execute(insert(delivery).values(**values, **leases.NEW))
+            text = f"x{made['scale']} by {made['model']}, to {', '.join(destinations)}"
+            journal(connection, held.instance_id, "done", text)
+        return True
+
+    def end(self, held: Job, state: State, reason: str) -> None:
+        """Skipped or dead."""
+        with self._engine.begin() as connection:
+            leases.write(connection, job, held.id, held.attempt, state=state, reason=reason)
+            journal(connection, held.instance_id, state, reason)
+
+    def fail(self, held: Job, reason: str, *, delay_s: float) -> None:
+        """Try again later."""
+        clock = now(self._engine)
+        values = {"state": State.READY, "failures": held.failures + 1, "run_at": clock + delay_s}
+        with self._engine.begin() as connection:
+            leases.write(connection, job, held.id, held.attempt, reason=reason, **values)
+            journal(connection, held.instance_id, "try failed", reason)
+
+    def retry(self, job_id: int) -> Job:
+        """Start a dead or skipped job again, by hand. Raises NotFound for another state."""
+        return self._by_hand(job_id, (State.DEAD, State.SKIPPED), State.READY, "retried by hand", failures=0, reason="")
+
+    def cancel(self, job_id: int) -> Job:
+        """Take a job off the queue, by hand; a worker that is on it will find itself fenced. Raises NotFound."""
+        return self._by_hand(job_id, (State.READY, State.RUNNING), State.SKIPPED, "cancelled by hand", reason="cancelled by hand")
+
+    def _by_hand(self, job_id: int, allowed: tuple[State, ...], state: State, what: str, **values: Any) -> Job:
+        clock = now(self._engine)
+        with self._engine.begin() as connection:
+            found = connection.execute(select(job).where(job.c.id == job_id)).mappings().one_or_none()
+            if found is None:
+                raise NotFound(f"no job {job_id}")
+            if found["state"] not in allowed:
+                raise NotFound(f"job {job_id} is {found['state']}; only {' or '.join(allowed)} can become {state}")
+            statement = update(job).where(job.c.id == job_id).values(state=state, run_at=clock, updated_at=clock, **values)
+            changed = connection.execute(statement.returning(job)).mappings().one()
+            journal(connection, found["instance_id"], what)
+            return Job(**changed)
+
+    def get(self, job_id: int) -> Job:
+        """One job. Raises NotFound."""
+        with reading(self._engine) as connection:
+            row = connection.execute(select(job).where(job.c.id == job_id)).mappings().one_or_none()
+        if row is None:
+            raise NotFound(f"no job {job_id}")
+        return Job(**row)
+
+    def ls(self, state: State | None, limit: int) -> list[dict[str, Any]]:
+        """The newest jobs with the image they belong to."""
+        columns = (job, instance.c.modality, instance.c.calling_ae, instance.c.sop_instance_uid, instance.c.received_at)
+        statement = select(*columns).join(instance, job.c.instance_id == instance.c.id).order_by(job.c.id.desc()).limit(limit)
+        if state is not None:
+            statement = statement.where(job.c.state == state)
+        with reading(self._engine) as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def counts(self) -> dict[State, int]:
+        """How many jobs are in each state."""
+        with reading(self._engine) as connection:
+            found = dict(connection.execute(select(job.c.state, func.count()).group_by(job.c.state)).tuples().all())
+        return {state: found.get(state, 0) for state in State}
+
+    def skip_reasons(self) -> dict[str, int]:
+        """How many jobs were skipped for each reason."""
+        statement = select(job.c.reason, func.count()).where(job.c.state == State.SKIPPED).group_by(job.c.reason)
+        with reading(self._engine) as connection:
+            return dict(connection.execute(statement).tuples().all())

@@ -1,0 +1,81 @@
+"""Rows that are claimed: the one queue algorithm, for jobs and deliveries, on SQLite and PostgreSQL.
+
+A claim is: select one due row (locked), then `attempt + 1` and a lease, in one transaction. `attempt` is the fencing token:
+each later write names it, and no row updated means that somebody else has the work. Correctness rests on the token, only
+liveness on clocks and leases.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Engine, RowMapping, Table, and_, or_, select, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from dicom_sr_node.errors import Fenced
+from dicom_sr_node.records import State
+from dicom_sr_node.store.engine import now
+
+NEW = {"state": State.READY, "attempt": 0, "failures": 0, "lease_until": 0.0, "worker": "", "reason": ""}
+
+
+def claim(engine: Engine, table: Table, worker: str, lease_s: float, *where: ColumnElement[bool]) -> RowMapping | None:
+    """Take the row that has been due longest, or None. A row whose lease ran out counts one more failure."""
+    clock = now(engine)
+    expired = and_(table.c.state == State.RUNNING, table.c.lease_until < clock)
+    due = or_(and_(table.c.state == State.READY, table.c.run_at <= clock), expired)
+    with engine.begin() as connection:
+        found = connection.execute(
+            select(table.c.id, table.c.state)
+            .where(due, *where)
+            .order_by(table.c.run_at, table.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        ).one_or_none()
+        if found is None:
+            return None
+        values: dict[str, Any] = {"state": State.RUNNING, "attempt": table.c.attempt + 1, "worker": worker}
+        if found.state == State.RUNNING:
+            values |= {"failures": table.c.failures + 1, "reason": "the worker died or its lease ran out"}
+        statement = update(table).where(table.c.id == found.id)
+        return (
+            connection.execute(statement.values(**values, lease_until=clock + lease_s, updated_at=clock).returning(table))
+            .mappings()
+            .one()
+        )
+
+
+def write(connection: Connection, table: Table, row_id: int, attempt: int, **values: Any) -> None:
+    """Change a row that this attempt holds. Raises Fenced if it does not hold it any more."""
+    held = (table.c.id == row_id) & (table.c.attempt == attempt) & (table.c.state == State.RUNNING)
+    clock = now(connection.engine)
+    changed = connection.execute(update(table).where(held).values(updated_at=clock, **values))
+    if changed.rowcount != 1:
+        raise Fenced(f"{table.name} {row_id}: attempt {attempt} no longer holds it")
+
+
+def renew(engine: Engine, table: Table, row_id: int, attempt: int, lease_s: float) -> None:
+    """Hold on to a row for another lease. Raises Fenced."""
+    with engine.begin() as connection:
+        write(connection, table, row_id, attempt, lease_until=now(engine) + lease_s)
+
+
+def put_back(engine: Engine, table: Table, row_id: int, attempt: int) -> None:
+    """Give a row back untried (the process is stopping). Raises Fenced."""
+    with engine.begin() as connection:
+        write(connection, table, row_id, attempt, state=State.READY, worker="", run_at=now(engine))
+
+
+def release(engine: Engine, table: Table, worker: str) -> int:
+    """Give back what an earlier process of this slot held when it died; the caller holds the slot's lock."""
+    clock = now(engine)
+    with engine.begin() as connection:
+        held = (table.c.state == State.RUNNING) & (table.c.worker == worker)
+        values = {
+            "state": State.READY,
+            "worker": "",
+            "run_at": clock,
+            "failures": table.c.failures + 1,
+            "reason": "the process that worked on it died",
+        }
+        return connection.execute(update(table).where(held).values(**values, updated_at=clock)).rowcount

@@ -1,0 +1,124 @@
+"""`srnode upscale`: files and folders without a service. DICOM becomes derived DICOM; PNG, JPEG and TIFF become gray PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
+
+from dicom_sr_node import __version__
+from dicom_sr_node.derive import label as labels
+from dicom_sr_node.derive.identity import Label
+from dicom_sr_node.errors import NodeError, NotFound, Skipped, Unreadable
+from dicom_sr_node.pixels import gate
+from dicom_sr_node.pixels.frame import Frame
+from dicom_sr_node.process import process
+from dicom_sr_node.settings import Model
+from model.upscaler import Upscaler
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file."""
+
+    source: Path
+    result: Path | None
+    reason: str  # why there is no result
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How a set of files is upscaled. `label` None: burned into DICOM, none on pictures."""
+
+    upscaler: Upscaler
+    model: Model
+    label: Label | None
+    output: Path
+
+    def run(self, inputs: Iterable[Path], now: datetime, progress: Progress) -> Iterator[Outcome]:
+        """One outcome for each file; a bad file never ends the others."""
+        for root, path in expand(inputs):
+            try:
+                yield Outcome(path, self._one(path, root, now, progress), "")
+            except (NodeError, OSError, ValueError, MemoryError) as error:
+                yield Outcome(path, None, str(error) or type(error).__name__)
+
+    def _one(self, path: Path, root: Path, now: datetime, progress: Progress) -> Path:
+        if not path.is_file():
+            raise NotFound("there is no such file")
+        picture = path.suffix.lower() in PICTURES
+        target = self._target(path, root, ".png" if picture else ".dcm")
+        if target.resolve() == path.resolve():
+            raise NodeError(f"the result would replace the file itself; give another folder than {self.output} with -o")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if picture:
+            self._picture(path, target, progress)
+            return target
+        derived = process(
+            path, self.upscaler, model=self.model, label=self.label or "burned", now=now, progress=progress
+        )
+        _write(target, derived.content)
+        return target
+
+    def _target(self, path: Path, root: Path, suffix: str) -> Path:
+        """Below the output folder as below the input folder; a name with a suffix and one input file is the file itself."""
+        if self.output.suffix.lower() in (".png", ".dcm"):
+            return self.output
+        return (self.output / path.relative_to(root)).with_suffix(suffix)
+
+    def _picture(self, path: Path, target: Path, progress: Progress) -> None:
+        values = read_picture(path)
+        rows, columns = values.shape
+        scale = gate.scale_for(rows, columns, self.model, self.upscaler.scales)
+        result = self.upscaler.upscale(values, scale, progress=progress)
+        if self.label == "burned":
+            limits = np.iinfo(values.dtype)
+            labels.burn(result, scale, None, Frame(values, (int(limits.min), int(limits.max)), None, False))
+        elif self.label == "overlay":
+            raise Skipped("a picture has no overlay planes; use --label burned or none")
+        said = PngImagePlugin.PngInfo()
+        said.add_text("Description", f"AI-enhanced x{scale} by {self.upscaler.card.identity}; detail is estimated, not for diagnosis")
+        said.add_text("Software", f"dicom_sr_node {__version__}")
+        written = target.with_name(f".{target.name}.part")
+        Image.fromarray(result).save(written, format="PNG", pnginfo=said)
+        written.rename(target)
+
+
+def expand(inputs: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
+    """(folder that the result's place is relative to, file) for each file; folders with all below them."""
+    for path in inputs:
+        if path.is_dir():
+            for found in sorted(path.rglob("*")):
+                if found.is_file() and not found.name.startswith("."):
+                    yield path, found
+        else:
+            yield path.parent, path
+
+
+def read_picture(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """(H, W) stored values, 8 or 16 bit; colour becomes gray. Raises Unreadable."""
+    try:
+        with Image.open(path) as image:
+            if getattr(image, "n_frames", 1) > 1:
+                raise Unreadable(f"{image.n_frames} pages or frames: only single images are upscaled")
+            if image.mode.startswith("I;16"):
+                return np.asarray(image).astype(np.uint16)
+            if image.mode in ("I", "F"):
+                raise Unreadable(f"pixel format {image.mode} has more than 16 bits: only 8 and 16 bits are served")
+            return np.asarray(image.convert("L"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise Unreadable(f"not a readable picture: {error}") from error
+
+
+def _write(target: Path, content: bytes) -> None:
+    written = target.with_name(f".{target.name}.part")
+    written.write_bytes(content)
+    written.rename(target)

@@ -1,0 +1,187 @@
+"""The worker role: a supervisor that holds leases, and a child process that decodes and computes.
+
+The supervisor never touches pixels or torch: a crash, a hang or a memory bomb in the child costs the child and one try of
+one job. Only the supervisor writes to the database.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from threading import Event
+
+from dicom_sr_node import log
+from dicom_sr_node.answers import Ended, Failed, Made, Ready
+from dicom_sr_node.errors import Fenced, NodeError
+from dicom_sr_node.records import Job, State
+from dicom_sr_node.settings import Settings
+from dicom_sr_node.spool import Spool
+from dicom_sr_node.store.instances import Instances
+from dicom_sr_node.store.jobs import Jobs
+
+_log = log.get("work")
+
+RETRY_S = 5.0  # between tries of one job
+START_S = 120.0  # for the child to load torch and the weights
+
+
+class ChildDied(NodeError):
+    """The process that computes ended without an answer."""
+
+    retryable = True
+
+
+class Child:
+    """The computing process, seen from the supervisor."""
+
+    def __init__(self, settings: Settings, slot: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=compute, args=(settings, slot, theirs), name=f"{slot}-compute", daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def ask(self, path: Path) -> None:
+        """Hand over a source file. Raises ChildDied."""
+        try:
+            self._pipe.send(path)
+        except OSError as error:
+            raise ChildDied(self._obituary()) from error
+
+    def answer(self, wait_s: float) -> Ready | Made | Ended | Failed | None:
+        """What the child says, or None if it says nothing for so long. Raises ChildDied."""
+        try:
+            return self._pipe.recv() if self._pipe.poll(wait_s) else None
+        except (EOFError, OSError) as error:
+            raise ChildDied(self._obituary()) from error
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.join()
+
+    def _obituary(self) -> str:
+        self._process.join(timeout=5)
+        return f"the computing process ended with exit code {self._process.exitcode}"
+
+
+class Worker:
+    """Works until it is stopped."""
+
+    def __init__(
+        self, settings: Settings, spool: Spool, instances: Instances, jobs: Jobs, name: str, *, spool_slot: str
+    ) -> None:
+        self._settings, self._spool, self._instances, self._jobs = settings, spool, instances, jobs
+        self._slot, self._spool_slot = name, spool_slot
+        self._child: Child | None = None
+
+    def run(self, stop: Event, on_ready: Callable[[str], None]) -> None:
+        """Until `stop` is set; the job in hand goes back to the queue. Raises NodeError if the model cannot be loaded."""
+        self._spool.sweep()
+        released = self._jobs.release(self._slot)
+        _log.info("working", extra={"slot": self._slot, "released": released})
+        try:
+            while not stop.is_set():
+                child = self._ready_child(stop, on_ready)
+                held = self._jobs.claim(self._slot, self._settings.work.lease_s) if child else None
+                if child is None or held is None:
+                    stop.wait(self._settings.work.poll_s)
+                else:
+                    self._work(child, held, stop)
+        finally:
+            self._end_child()
+
+    def _ready_child(self, stop: Event, on_ready: Callable[[str], None]) -> Child | None:
+        """The child with its model loaded; started again if it died. Raises NodeError if it cannot load one."""
+        if self._child is None:
+            self._child = Child(self._settings, self._spool_slot)
+            deadline = time.monotonic() + START_S
+            while (said := self._child.answer(0.2)) is None:
+                if stop.is_set():
+                    return None
+                if time.monotonic() > deadline:
+                    raise NodeError(f"the model was not loaded within {START_S:g} s")
+            if not isinstance(said, Ready):
+                raise NodeError(f"the model cannot be loaded: {said.reason if isinstance(said, Failed) else said}")
+            _log.info("model loaded", extra={"model": said.model, "device": said.device})
+            on_ready(f"model {said.model} on {said.device}")
+        return self._child
+
+    def _work(self, child: Child, held: Job, stop: Event) -> None:
+        if held.failures >= self._settings.work.max_attempts:
+            self._end(held, Ended(State.DEAD, f"given up after {held.failures} tries; the last: {held.reason}"))
+            return
+        started = time.monotonic()
+        try:
+            child.ask(self._spool.path("in", self._instances.get(held.instance_id).file))
+            said = self._wait(child, held, stop)
+        except ChildDied as error:
+            self._end_child()
+            said = Failed(str(error))
+        except Fenced as error:
+            self._end_child()  # it computes for nobody
+            _log.warning("fenced", extra={"job": held.id, "why": error})
+            return
+        if said is None:
+            self._jobs.put_back(held)
+            return
+        self._end(held, said)
+        _log.info("worked", extra={"job": held.id, "outcome": type(said).__name__, "seconds": round(time.monotonic() - started, 2)})
+
+    def _wait(self, child: Child, held: Job, stop: Event) -> Made | Ended | Failed | None:
+        """The child's answer, while the lease is renewed; None if the worker is stopping. Raises ChildDied, Fenced."""
+        lease_s = self._settings.work.lease_s
+        deadline, renew_at = time.monotonic() + self._settings.work.deadline_s, time.monotonic() + lease_s / 4
+        while True:
+            said = child.answer(0.2)
+            if said is not None and not isinstance(said, Ready):
+                return said
+            if stop.is_set():
+                self._end_child()
+                return None
+            if time.monotonic() > deadline:
+                self._end_child()
+                return Failed(f"not finished within {self._settings.work.deadline_s:g} s (work.deadline_s)")
+            if time.monotonic() > renew_at:
+                self._jobs.renew(held, lease_s)
+                renew_at = time.monotonic() + lease_s / 4
+
+    def _end(self, held: Job, said: Made | Ended | Failed) -> None:
+        """Write down how a try ended. A job that somebody else took over meanwhile is dropped."""
+        try:
+            if isinstance(said, Made):
+                if not self._jobs.done(held, said.described, said.stored, said.destinations):
+                    self._spool.discard("outbox", said.stored.name)
+            elif isinstance(said, Ended):
+                self._jobs.end(held, said.state, said.reason)
+            else:
+                self._jobs.fail(held, said.reason, delay_s=RETRY_S)
+        except Fenced as error:
+            if isinstance(said, Made):
+                self._spool.discard("outbox", said.stored.name)
+            _log.warning("fenced", extra={"job": held.id, "why": error})
+
+    def _end_child(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+
+def compute(settings: Settings, slot: str, pipe: Connection) -> None:
+    """The child: loads the model once, then answers each path with Made, Ended or Failed until the supervisor is gone."""
+    from dicom_sr_node.compute import Computer  # torch is imported here and nowhere above
+
+    try:
+        try:
+            computer = Computer(settings, slot)
+        except (NodeError, ValueError) as error:
+            pipe.send(Failed(str(error)))
+            return
+        pipe.send(Ready(computer.model, computer.device))
+        while True:
+            pipe.send(computer.answer(pipe.recv()))
+    except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        return

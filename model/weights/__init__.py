@@ -1,0 +1,1 @@
+"""Installed weights: NAME.safetensors beside its card NAME.json."""
