@@ -32,7 +32,9 @@ def take(data_dir: Path, name: str) -> Slot:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise AlreadyRunning(f"another `{name}` already works in {data_dir}; stop it, or set node.data_dir to another folder") from None
+        raise AlreadyRunning(
+            f"another `{name}` already works in {data_dir}; stop it, or set node.data_dir to another folder"
+        ) from None
     return Slot(name, descriptor)
 
 

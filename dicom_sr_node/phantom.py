@@ -1,4 +1,4 @@
-"""A chest radiograph drawn by formula, for the demo and the tests: lungs, heart, spine, ribs, clavicles, vessels, quantum noise.
+"""A chest radiograph drawn by formula, for demo and test: lungs, heart, spine, ribs, clavicles, vessels, quantum noise.
 
 Attenuation is added up along the beam for each structure, exposed by Beer-Lambert, counted as photons, and shown as a
 modality would: logarithmic, 12 bits, bone bright. Coordinates are fractions of the image side; x to the right, y down.
@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import FileDataset
 from pydicom.uid import ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
-from dicom_sr_node.derive.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
+from dicom_sr_node.derive.identity import file_meta
 
 Field = NDArray[np.float64]
 Modality = Literal["DX", "CR"]
@@ -24,6 +24,7 @@ Modality = Literal["DX", "CR"]
 BITS = 12
 SPACING_MM = 400 / 512  # a 40 cm field on 512 pixels
 _ROOT = "2.25.98765432109876543210"  # of the phantom's own UIDs, the same in every run
+_CLASSES = {"DX": DigitalXRayImageStorageForPresentation, "CR": ComputedRadiographyImageStorage}
 _WHEN = datetime(2026, 1, 2, 10, 30, tzinfo=UTC)
 
 
@@ -52,7 +53,8 @@ def draw(size: int = 512, *, seed: int = 7) -> NDArray[np.uint16]:
     shown = -np.log(np.maximum(counted, 1) / 3000)
     low, high = 0.05, 4.35
     values = (shown - low) / (high - low) * (2**BITS - 1)
-    return np.clip(np.rint(values), 0, 2**BITS - 1).astype(np.uint16)
+    stored: NDArray[np.uint16] = np.clip(np.rint(values), 0, 2**BITS - 1).astype(np.uint16)
+    return stored
 
 
 def _blur(image: Field) -> Field:
@@ -81,7 +83,9 @@ def _body(grid: Grid) -> Field:
     trunk = np.sqrt(np.maximum(1 - np.clip(side / outline, 0, 1) ** 3.5, 0))
     slope = 0.105 + 0.30 * np.maximum(side - 0.10, 0) ** 1.15  # the line from neck to shoulder
     trunk *= _edge(slope - grid.y, 0.006)
-    neck = np.sqrt(np.maximum(1 - (side / (0.105 + 0.5 * np.maximum(grid.y - 0.03, 0) ** 1.5)) ** 2, 0)) * _edge(grid.y - 0.2, 0.03)
+    neck = np.sqrt(np.maximum(1 - (side / (0.105 + 0.5 * np.maximum(grid.y - 0.03, 0) ** 1.5)) ** 2, 0)) * _edge(
+        grid.y - 0.2, 0.03
+    )
     belly = _edge(_diaphragm(grid) - grid.y, 0.010)
     return 2.0 * np.maximum(trunk, 0.95 * neck) + 0.7 * belly * trunk
 
@@ -123,18 +127,23 @@ def _blob(grid: Grid, x: float, y: float, width: float, height: float, tilt: flo
     dx, dy = grid.x - x, grid.y - y
     across, along = dx * np.cos(tilt) + dy * np.sin(tilt), -dx * np.sin(tilt) + dy * np.cos(tilt)
     radius = np.hypot(across / width, along / height)
-    return _edge(radius - 1, 0.035) * (0.8 + 0.2 * np.sqrt(np.maximum(1 - radius**2, 0)))
+    blob: Field = _edge(radius - 1, 0.035) * (0.8 + 0.2 * np.sqrt(np.maximum(1 - radius**2, 0)))
+    return blob
 
 
 def _spine(grid: Grid) -> Field:
     column = _edge(np.abs(grid.x - 0.5) - 0.032, 0.004)
     discs = 0.75 + 0.25 * np.tanh(6 * np.cos(2 * np.pi * grid.y / 0.062))
     processes = np.exp(-(((grid.x - 0.5) / 0.008) ** 2)) * (0.5 + 0.5 * np.cos(2 * np.pi * grid.y / 0.062))
-    return 0.55 * column * discs + 0.18 * processes
+    spine: Field = 0.55 * column * discs + 0.18 * processes
+    return spine
 
 
 def _ribs(grid: Grid) -> Field:
-    """Nine pairs: the back part falls gently from the spine, the front part steeply from the side towards the middle."""
+    """Nine pairs.
+
+    The back part falls gently from the spine, the front part steeply from the side towards the middle.
+    """
     total = np.zeros_like(grid.x)
     for side in (-1, 1):
         out = side * (grid.x - 0.5)
@@ -176,7 +185,15 @@ def _vessels(grid: Grid, random: np.random.Generator) -> Field:
 
 
 def _branch(
-    total: Field, grid: Grid, x: float, y: float, angle: float, side: int, radius: float, length: float, random: np.random.Generator
+    total: Field,
+    grid: Grid,
+    x: float,
+    y: float,
+    angle: float,
+    side: int,
+    radius: float,
+    length: float,
+    random: np.random.Generator,
 ) -> None:
     """Add one straight vessel to `total`, then its two children."""
     if radius < 0.0009:
@@ -211,24 +228,14 @@ def dicom(
     pixels: NDArray[np.uint16], *, modality: Modality = "DX", inverted: bool = False, number: int = 1, study: int = 1
 ) -> FileDataset:
     """The phantom as a DX or CR image, MONOCHROME1 if inverted; the same bytes for the same arguments."""
-    ds = FileDataset("", {}, file_meta=_file_meta(modality, f"{_ROOT}.{study}.{modality == 'CR':d}.{inverted:d}.{number}"), preamble=b"\0" * 128)
+    uid = f"{_ROOT}.{study}.{modality == 'CR':d}.{inverted:d}.{number}"
+    ds = FileDataset("", {}, file_meta=file_meta(_CLASSES[modality], uid, ExplicitVRLittleEndian), preamble=b"\0" * 128)
     _set_patient_and_study(ds, study)
     _set_series(ds, modality, f"{_ROOT}.{study}.{modality == 'CR':d}", number)
     _set_image(ds, (2**BITS - 1 - pixels) if inverted else pixels, inverted)
     if modality == "DX":
         _set_dx(ds, inverted)
     return ds
-
-
-def _file_meta(modality: Modality, sop_instance_uid: str) -> FileMetaDataset:
-    meta = FileMetaDataset()
-    classes = {"DX": DigitalXRayImageStorageForPresentation, "CR": ComputedRadiographyImageStorage}
-    meta.MediaStorageSOPClassUID = classes[modality]
-    meta.MediaStorageSOPInstanceUID = sop_instance_uid
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION
-    return meta
 
 
 def _set_patient_and_study(ds: FileDataset, study: int) -> None:

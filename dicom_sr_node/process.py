@@ -75,4 +75,3 @@ def encode(image: DerivedImage) -> bytes:
     stream = BytesIO()
     image.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
-

@@ -1,4 +1,7 @@
-"""The nouns: what the database holds and the roles hand to each other. Times are seconds since 1970 by the database's clock."""
+"""The nouns: what the database holds and the roles hand to each other.
+
+Times are seconds since 1970 by the database's clock.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""In-process timers. Each tick looks at what is there and does what is due, so a missed or doubled tick does no harm."""
+"""In-process timers.
+
+Each tick looks at what is there and does what is due, so a missed or doubled tick does no harm.
+"""
 
 from __future__ import annotations
 

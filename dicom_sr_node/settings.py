@@ -199,9 +199,7 @@ def _override(values: dict[str, Any], name: str, text: str) -> None:
         values[last] = text
 
 
-def _mistakes(
-    error: ValidationError, path: Path | None, text: str, overrides: Mapping[str, str]
-) -> Iterator[str]:
+def _mistakes(error: ValidationError, path: Path | None, text: str, overrides: Mapping[str, str]) -> Iterator[str]:
     """One line for each mistake: key, value, what is wrong, and where it was written."""
     for mistake in error.errors():
         keys = [str(part) for part in mistake["loc"]]

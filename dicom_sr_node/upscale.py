@@ -1,4 +1,7 @@
-"""`srnode upscale`: files and folders without a service. DICOM becomes derived DICOM; PNG, JPEG and TIFF become gray PNG."""
+"""`srnode upscale`: files and folders without a service.
+
+DICOM becomes derived DICOM; PNG, JPEG and TIFF become gray PNG.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +72,10 @@ class Batch:
         return target
 
     def _target(self, path: Path, root: Path, suffix: str) -> Path:
-        """Below the output folder as below the input folder; a name with a suffix and one input file is the file itself."""
+        """Below the output folder as below the input folder.
+
+        A name with a suffix and one input file is the file itself.
+        """
         if self.output.suffix.lower() in (".png", ".dcm"):
             return self.output
         return (self.output / path.relative_to(root)).with_suffix(suffix)
@@ -85,7 +91,10 @@ class Batch:
         elif self.label == "overlay":
             raise Skipped("a picture has no overlay planes; use --label burned or none")
         said = PngImagePlugin.PngInfo()
-        said.add_text("Description", f"AI-enhanced x{scale} by {self.upscaler.card.identity}; detail is estimated, not for diagnosis")
+        said.add_text(
+            "Description",
+            f"AI-enhanced x{scale} by {self.upscaler.card.identity}; detail is estimated, not for diagnosis",
+        )
         said.add_text("Software", f"dicom_sr_node {__version__}")
         written = target.with_name(f".{target.name}.part")
         Image.fromarray(result).save(written, format="PNG", pnginfo=said)
@@ -107,8 +116,9 @@ def read_picture(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """(H, W) stored values, 8 or 16 bit; colour becomes gray. Raises Unreadable."""
     try:
         with Image.open(path) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                raise Unreadable(f"{image.n_frames} pages or frames: only single images are upscaled")
+            pages = getattr(image, "n_frames", 1)
+            if pages > 1:
+                raise Unreadable(f"{pages} pages or frames: only single images are upscaled")
             if image.mode.startswith("I;16"):
                 return np.asarray(image).astype(np.uint16)
             if image.mode in ("I", "F"):

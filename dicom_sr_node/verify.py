@@ -1,4 +1,7 @@
-"""`srnode verify`: a derived image held against its source. Each check is one promise, PASS or FAIL with what was found."""
+"""`srnode verify`: a derived image held against its source.
+
+Each check is one promise, PASS or FAIL with what was found.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +25,41 @@ from dicom_sr_node.pixels.frame import Frame
 from dicom_sr_node.pixels.gate import OUR_IMAGE_TYPE
 from model.consistency import block_sums
 
-GREY_SCALE = (
-    "PhotometricInterpretation BitsStored PixelRepresentation WindowCenter WindowWidth WindowCenterWidthExplanation "
-    "VOILUTFunction VOILUTSequence ModalityLUTSequence RescaleIntercept RescaleSlope RescaleType PresentationLUTShape "
-    "PresentationLUTSequence PixelIntensityRelationship PixelIntensityRelationshipSign PixelPaddingValue PixelPaddingRangeLimit"
-).split()
-PATIENT_AND_STUDY = (
-    "SpecificCharacterSet PatientName PatientID PatientBirthDate PatientSex StudyInstanceUID StudyID StudyDate StudyTime "
-    "AccessionNumber SOPClassUID Modality InstanceNumber"
-).split()
+GREY_SCALE = [
+    "PhotometricInterpretation",
+    "BitsStored",
+    "PixelRepresentation",
+    "WindowCenter",
+    "WindowWidth",
+    "WindowCenterWidthExplanation",
+    "VOILUTFunction",
+    "VOILUTSequence",
+    "ModalityLUTSequence",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
+    "PresentationLUTShape",
+    "PresentationLUTSequence",
+    "PixelIntensityRelationship",
+    "PixelIntensityRelationshipSign",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+]
+PATIENT_AND_STUDY = [
+    "SpecificCharacterSet",
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyInstanceUID",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "SOPClassUID",
+    "Modality",
+    "InstanceNumber",
+]
 
 _MADE_BY = re.compile(r"AI super-resolution x(\d+) by (\S+) (\S+) \(weights sha256 ([0-9a-f]{64})\)")
 _LABELLED = re.compile(r"Label burned into (rows \d+-\d+, columns \d+-\d+)\.")
@@ -50,7 +79,9 @@ def verify(derived_path: Path, source_path: Path) -> list[Check]:
     derived, source = header.read(derived_path), header.read(source_path)
     maker = _maker(derived)
     if maker is None:
-        return [Check("provenance", False, "its Derivation Description names no weights of this software: not made by it")]
+        return [
+            Check("provenance", False, "its Derivation Description names no weights of this software: not made by it")
+        ]
     return [*_pixels(derived, source, maker), *_header(derived, source, maker)]
 
 
@@ -60,7 +91,8 @@ def _maker(derived: Dataset) -> Maker | None:
     if made is None or int(made[1]) < 2:
         return None
     overlaid = any(
-        (group, 0x0022) in derived and derived[group, 0x0022].value == label.OVERLAY_NAME for group in geometry.OVERLAY_GROUPS
+        (group, 0x0022) in derived and derived[group, 0x0022].value == label.OVERLAY_NAME
+        for group in geometry.OVERLAY_GROUPS
     )
     kind: identity.Label = "burned" if _LABELLED.search(text) else "overlay" if overlaid else "none"
     return Maker(scale=int(made[1]), model=made[2], version=made[3], sha256=made[4], label=kind)
@@ -70,7 +102,9 @@ def _pixels(derived: FileDataset, source: FileDataset, maker: Maker) -> Iterator
     scale = maker.scale
     size = (source.Rows * scale, source.Columns * scale)
     same_size = (derived.Rows, derived.Columns) == size
-    yield Check("size", same_size, f"{derived.Columns}x{derived.Rows}, source {source.Columns}x{source.Rows}, scale {scale}")
+    yield Check(
+        "size", same_size, f"{derived.Columns}x{derived.Rows}, source {source.Columns}x{source.Rows}, scale {scale}"
+    )
     try:
         result, original = decode(derived), decode(source)
     except Undecodable as error:
@@ -111,7 +145,11 @@ def _block_check(result: NDArray[Any], original: Frame, box: label.Box | None, s
     if not count:
         return Check("block means", True, f"{blocks} blocks of {scale}x{scale} average to the source's stored value")
     row, column = (int(index[0]) for index in np.nonzero(wrong))
-    return Check("block means", False, f"{count} of {blocks} blocks differ, the first at source row {row + 1}, column {column + 1}")
+    return Check(
+        "block means",
+        False,
+        f"{count} of {blocks} blocks differ, the first at source row {row + 1}, column {column + 1}",
+    )
 
 
 def _padding_check(result: NDArray[Any], original: Frame, scale: int) -> Check:
@@ -130,19 +168,26 @@ def _header(derived: FileDataset, source: FileDataset, maker: Maker) -> Iterator
     yield _same("grey scale", derived, source, GREY_SCALE)
     yield _same("patient and study", derived, source, PATIENT_AND_STUDY)
     yield from _references(derived, source)
-    yield _equal("series", str(derived.SeriesInstanceUID), identity.series_instance_uid(source, maker), "function of source series and weights")
+    yield _equal(
+        "series",
+        str(derived.SeriesInstanceUID),
+        identity.series_instance_uid(source, maker),
+        "function of source series and weights",
+    )
     fresh = derived.SOPInstanceUID not in (source.SOPInstanceUID, source.SeriesInstanceUID)
     matching = derived.file_meta.MediaStorageSOPInstanceUID == derived.SOPInstanceUID
-    yield Check("instance UID", fresh and matching, "its own, and the same in the file meta information" if fresh and matching else "not its own")
+    yield Check(
+        "instance UID",
+        fresh and matching,
+        "its own, and the same in the file meta information" if fresh and matching else "not its own",
+    )
     yield from _flags(derived, maker)
 
 
 def _extent(derived: Dataset, source: Dataset, maker: Maker) -> Check:
     expected = geometry.scaled(source, maker.scale)
     differing = [
-        keyword
-        for keyword in geometry.KEYWORDS
-        if str(derived.get(keyword) or "") != str(expected.get(keyword) or "")
+        keyword for keyword in geometry.KEYWORDS if str(derived.get(keyword) or "") != str(expected.get(keyword) or "")
     ]
     if differing:
         keyword = differing[0]
@@ -168,14 +213,20 @@ def _value(ds: Dataset, keyword: str) -> object:
 def _references(derived: Dataset, source: Dataset) -> Iterator[Check]:
     wanted = (str(source.SOPClassUID), str(source.SOPInstanceUID))
     images = [_reference(item) for item in derived.get("SourceImageSequence") or ()]
-    yield Check("source image", images == [wanted], f"{len(images)} reference(s)" if images == [wanted] else f"{images}, expected {wanted}")
+    yield Check(
+        "source image",
+        images == [wanted],
+        f"{len(images)} reference(s)" if images == [wanted] else f"{images}, expected {wanted}",
+    )
     series = [
         (str(item.get("SeriesInstanceUID")), *_reference(inner))
         for item in derived.get("ReferencedSeriesSequence") or ()
         for inner in item.get("ReferencedInstanceSequence") or ()
     ]
     expected = [(str(source.SeriesInstanceUID), *wanted)]
-    yield Check("source series", series == expected, "referenced" if series == expected else f"{series}, expected {expected}")
+    yield Check(
+        "source series", series == expected, "referenced" if series == expected else f"{series}, expected {expected}"
+    )
 
 
 def _reference(item: Dataset) -> tuple[str, str]:
@@ -183,15 +234,28 @@ def _reference(item: Dataset) -> tuple[str, str]:
 
 
 def _flags(derived: Dataset, maker: Maker) -> Iterator[Check]:
-    yield _equal("image type", list(derived.get("ImageType") or ()), ["DERIVED", "SECONDARY", "", OUR_IMAGE_TYPE], "derived by AI")
+    yield _equal(
+        "image type",
+        list(derived.get("ImageType") or ()),
+        ["DERIVED", "SECONDARY", "", OUR_IMAGE_TYPE],
+        "derived by AI",
+    )
     yield _equal("qualification", str(derived.get("ContentQualification")), "RESEARCH", "RESEARCH")
     yield _equal("synthetic data", str(derived.get("SyntheticData")), "YES", "YES")
     devices = [str(item.get("DeviceUID") or "") for item in derived.get("ContributingEquipmentSequence") or ()]
     named = identity.device_uid(maker) in devices and derived.get("DeviceUID") == identity.device_uid(maker)
-    yield Check("weights", named, f"{maker.model} {maker.version}, sha256 {maker.sha256}" if named else "Device UID is not that of the weights")
-    yield _equal("image comments", str(derived.get("ImageComments")), identity.image_comments(maker), "say that detail is estimated")
+    yield Check(
+        "weights",
+        named,
+        f"{maker.model} {maker.version}, sha256 {maker.sha256}" if named else "Device UID is not that of the weights",
+    )
+    yield _equal(
+        "image comments",
+        str(derived.get("ImageComments")),
+        identity.image_comments(maker),
+        "say that detail is estimated",
+    )
 
 
 def _equal(name: str, found: object, expected: object, told: str) -> Check:
     return Check(name, found == expected, told if found == expected else f"{found}, expected {expected}")
-

@@ -1,7 +1,7 @@
 """The worker role: a supervisor that holds leases, and a child process that decodes and computes.
 
-The supervisor never touches pixels or torch: a crash, a hang or a memory bomb in the child costs the child and one try of
-one job. Only the supervisor writes to the database.
+The supervisor never touches pixels or torch: a crash, a hang or a memory bomb in the child costs the child and one
+try of one job. Only the supervisor writes to the database.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class Child:
     def __init__(self, settings: Settings, slot: str) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=compute, args=(settings, slot, theirs), name=f"{slot}-compute", daemon=True)
+        self._process = context.Process(
+            target=compute, args=(settings, slot, theirs), name=f"{slot}-compute", daemon=True
+        )
         self._process.start()
         theirs.close()
 
@@ -79,7 +81,10 @@ class Worker:
         self._child: Child | None = None
 
     def run(self, stop: Event, on_ready: Callable[[str], None]) -> None:
-        """Until `stop` is set; the job in hand goes back to the queue. Raises NodeError if the model cannot be loaded."""
+        """Until `stop` is set; the job in hand goes back to the queue.
+
+        Raises NodeError if the model cannot be loaded.
+        """
         self._spool.sweep()
         released = self._jobs.release(self._slot)
         _log.info("working", extra={"slot": self._slot, "released": released})
@@ -129,7 +134,10 @@ class Worker:
             self._jobs.put_back(held)
             return
         self._end(held, said)
-        _log.info("worked", extra={"job": held.id, "outcome": type(said).__name__, "seconds": round(time.monotonic() - started, 2)})
+        _log.info(
+            "worked",
+            extra={"job": held.id, "outcome": type(said).__name__, "seconds": round(time.monotonic() - started, 2)},
+        )
 
     def _wait(self, child: Child, held: Job, stop: Event) -> Made | Ended | Failed | None:
         """The child's answer, while the lease is renewed; None if the worker is stopping. Raises ChildDied, Fenced."""
@@ -171,7 +179,10 @@ class Worker:
 
 
 def compute(settings: Settings, slot: str, pipe: Connection) -> None:
-    """The child: loads the model once, then answers each path with Made, Ended or Failed until the supervisor is gone."""
+    """The child.
+
+    Loads the model once, then answers each path with Made, Ended or Failed until the supervisor is gone.
+    """
     from dicom_sr_node.compute import Computer  # torch is imported here and nowhere above
 
     try:

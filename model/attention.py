@@ -12,8 +12,8 @@ REDUCTION = 8  # C / 8 channels inside, as in the paper
 class SelfAttention(nn.Module):
     """`x + gain * attention(x)`, where the learned gain starts at zero.
 
-    Query, key and value have the same head size. The paper's own form allows it (W_h maps to C/8, W_v back to C), and the
-    fused kernel needs it: with unequal sizes PyTorch falls back to a path that holds the whole (HW, HW) matrix.
+    Query, key and value have the same head size. The paper's own form allows it (W_h maps to C/8, W_v back to C), and
+    the fused kernel needs it: with unequal sizes PyTorch falls back to a path that holds the whole (HW, HW) matrix.
     """
 
     def __init__(self, width: int) -> None:
@@ -29,6 +29,6 @@ class SelfAttention(nn.Module):
         packed = self.query_key_value(x).flatten(2).transpose(1, 2)  # (N, HW, 3d)
         query, key, value = packed.unsqueeze(1).contiguous().chunk(3, dim=-1)  # (N, 1, HW, d) each
         mixed = F.scaled_dot_product_attention(query, key, value)  # (N, 1, HW, d)
-        mixed = mixed.squeeze(1).transpose(1, 2).unflatten(2, (height, width))  # (N, d, H, W)
+        mixed = mixed.squeeze(1).transpose(1, 2).reshape(len(x), self.inner, height, width)  # (N, d, H, W)
         out: Tensor = x + self.gain * self.out(mixed)
         return out

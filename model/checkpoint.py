@@ -56,7 +56,9 @@ def find(name: str, folder: Path = WEIGHTS) -> Path:
     path = Path(name) if name.endswith(SUFFIX) else folder / f"{name}{SUFFIX}"
     if not path.is_file():
         known = ", ".join(available(folder)) or "none"
-        raise CheckpointError(f"no weights {name!r}: {path} does not exist; known names: {known}; or give the path of a {SUFFIX} file")
+        raise CheckpointError(
+            f"no weights {name!r}: {path} does not exist; known names: {known}; or give the path of a {SUFFIX} file"
+        )
     return path
 
 
@@ -78,7 +80,9 @@ def load(path: Path) -> tuple[Generator, Card]:
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     if digest != card.sha256:
-        raise CheckpointError(f"{path} is not what its card describes: sha256 {digest}, the card says {card.sha256}; restore both files")
+        raise CheckpointError(
+            f"{path} is not what its card describes: sha256 {digest}, the card says {card.sha256}; restore both files"
+        )
     try:
         generator = Generator(card.architecture)
         generator.load_state_dict(load_tensors(content))

@@ -31,8 +31,8 @@ def enforce(
     """The integer image nearest to `high` whose block means are `source`.
 
     high: (sH, sW), stored values, not rounded. source: (H, W), stored values within `value_range` (both ends included).
-    padding: pixel padding values (both ends included): such blocks stay what they are, and no other block may take a padding
-    value or cross it. Returns (sH, sW) with `block_sums(result, s) == s * s * source` everywhere.
+    padding: pixel padding values (both ends included): such blocks stay what they are, and no other block may take a
+    padding value or cross it. Returns (sH, sW) with `block_sums(result, s) == s * s * source` everywhere.
     """
     scale = high.shape[0] // source.shape[0]
     values = source.astype(np.int32)
@@ -80,11 +80,15 @@ def _shrink(
     np.divide(room_down, deepest, out=factor, where=deepest > room_down)
     up = np.ones_like(tallest)
     np.divide(room_up, tallest, out=up, where=tallest > room_up)
-    return np.minimum(factor, up)
+    smaller: NDArray[np.float32] = np.minimum(factor, up)
+    return smaller
 
 
 def _largest(remainder: NDArray[np.float32], *, count: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """True for the `count` largest remainders of each block; equal ones in reading order, so the result is repeatable."""
+    """True for the `count` largest remainders of each block.
+
+    Equal ones in reading order, so the result is repeatable.
+    """
     size = remainder.shape[-1]
     order_bits = (size - 1).bit_length()
     ranked = (remainder * np.float32(1 << _KEY_BITS)).astype(np.int32) << order_bits

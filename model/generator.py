@@ -1,7 +1,7 @@
 """The generator: low-resolution image in, high-resolution image out, both on [-1, 1].
 
-The seed's architecture is `GeneratorConfig()`: an SRResNet (Ledig et al. 2017) with self-attention (Zhang et al. 2019) after
-the long skip. Smaller members of the family are other values of the same fields.
+The seed's architecture is `GeneratorConfig()`: an SRResNet (Ledig et al. 2017) with self-attention (Zhang et al.
+2019) after the long skip. Smaller members of the family are other values of the same fields.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ class Window:
     bright: float
 
     @classmethod
-    def of(cls, values: NDArray[np.generic], *, inverted: bool = False) -> Window:
+    def of(cls, values: NDArray[Any], *, inverted: bool = False) -> Window:
         """The robust window of an image's stored values (any shape); a flat image gets a window one value wide."""
         if not values.size:
             return cls(0.0, 1.0)
@@ -36,7 +37,7 @@ class Window:
         """Stored values for one unit of the network; negative when inverted."""
         return (self.bright - self.dark) / 2
 
-    def to_unit(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
+    def to_unit(self, values: NDArray[Any]) -> NDArray[np.float32]:
         """Stored values -> [-1, 1], same shape."""
         centre = (self.bright + self.dark) / 2
         return ((values.astype(np.float32) - np.float32(centre)) / np.float32(self.half_width)).astype(np.float32)

@@ -22,7 +22,10 @@ class Span:
 
 
 def spans(length: int, tile: int, overlap: int) -> list[Span]:
-    """Equal spans of at most `tile` pixels that cover `length`; neighbours share at least `overlap` (where they can)."""
+    """Equal spans of at most `tile` pixels that cover `length`.
+
+    Neighbours share at least `overlap` (where they can).
+    """
     if not 0 <= 3 * overlap <= tile:  # so that no pixel ever lies in three spans
         raise ValueError(f"overlap {overlap} must be between 0 and a third of the tile {tile}")
     if length <= tile:
@@ -34,7 +37,9 @@ def spans(length: int, tile: int, overlap: int) -> list[Span]:
     return [Span(start, start + size) for start in starts]
 
 
-def strips(low: Image, run: Run, *, scale: int, tile: int, overlap: int, batch_pixels: int) -> Iterator[tuple[int, Image]]:
+def strips(
+    low: Image, run: Run, *, scale: int, tile: int, overlap: int, batch_pixels: int
+) -> Iterator[tuple[int, Image]]:
     """Yield (first low row, finished rows) from top to bottom: low (H, W) -> pieces of (s*H, s*W).
 
     `run` gets at most `batch_pixels` low pixels at a time, and never less than one tile.
@@ -73,4 +78,5 @@ def _blend(before: Image, after: Image, *, axis: int) -> Image:
     length = before.shape[axis]
     weight = (np.arange(length, dtype=np.float32) + 0.5) / max(length, 1)
     weight = weight[:, None] if axis == 0 else weight[None, :]
-    return before + weight * (after - before)
+    mixed: Image = before + weight * (after - before)
+    return mixed

@@ -61,7 +61,8 @@ class Upscaler:
 
         value_range: the lowest and highest value a result may take (default: all that the dtype holds).
         padding: pixel padding values, first and last; they stay where they are. inverted: MONOCHROME1.
-        progress: called with the finished fraction. Raises ValueError for an array or a scale it does not serve, NotFinite.
+        progress: called with the finished fraction. Raises ValueError for an array or a scale it does not serve,
+        NotFinite.
         """
         value_range = value_range or _limits(array.dtype)
         self._check(array, scale, value_range)
@@ -93,7 +94,9 @@ class Upscaler:
         if scale not in self.scales:
             raise ValueError(f"{self.card.identity} upscales by {self.scales}, not by {scale}")
         if array.min() < value_range[0] or array.max() > value_range[1]:
-            raise ValueError(f"values {array.min()} to {array.max()} leave the stored range {value_range[0]} to {value_range[1]}")
+            raise ValueError(
+                f"values {array.min()} to {array.max()} leave the stored range {value_range[0]} to {value_range[1]}"
+            )
 
     @torch.inference_mode()
     def _run(self, low: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -44,7 +44,10 @@ class Radiograph:
 
 @dataclass(frozen=True)
 class Batch:
-    """Stored values as floats, with the affine map to [-1, 1] of each sample: `unit = (stored - centre) / half_width`."""
+    """Stored values as floats, with the affine map to [-1, 1] of each sample.
+
+    `unit = (stored - centre) / half_width`.
+    """
 
     high: Tensor  # (N, 1, crop, crop)
     centre: Tensor  # (N, 1, 1, 1)
@@ -54,7 +57,9 @@ class Batch:
 def find_images(root: Path) -> list[Path]:
     """All images below a folder, sorted. Raises ConfigError."""
     if not root.is_dir():
-        raise ConfigError(f"data.root = {root}: there is no such folder; give the folder of the images with --set data.root=PATH")
+        raise ConfigError(
+            f"data.root = {root}: there is no such folder; give the folder of the images with --set data.root=PATH"
+        )
     paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
         raise ConfigError(f"data.root = {root}: no image ({', '.join(SUFFIXES)}) below this folder")
@@ -70,7 +75,10 @@ def patient_of(path: Path) -> str:
 
 
 def is_validation(patient: str, percent: int) -> bool:
-    """Whether a patient is held out; depends on the id alone, so that no run ever trains on another run's validation."""
+    """Whether a patient is held out.
+
+    Depends on the id alone, so that no run ever trains on another run's validation.
+    """
     return int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8]) % 100 < percent
 
 
@@ -85,7 +93,9 @@ def split(paths: Iterable[Path], data: Data) -> tuple[list[Path], list[Path]]:
     training = [path for path in paths if not is_validation(patient_of(path), data.validation_percent)]
     for name, part in (("training", training), ("validation", held_out)):
         if not part:
-            raise ConfigError(f"data.root = {data.root}: no patient is left for {name} among {len(paths)} images; add images")
+            raise ConfigError(
+                f"data.root = {data.root}: no patient is left for {name} among {len(paths)} images; add images"
+            )
     return training, held_out
 
 

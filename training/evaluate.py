@@ -58,7 +58,12 @@ def by_resampling(name: str) -> Method:
 
 def by_upscaler(upscaler: Upscaler) -> Method:
     """A generator, through the door that the node uses."""
-    return lambda low, scale: upscaler.upscale(low, scale)
+
+    def upscale(low: Pixels, scale: int) -> Pixels:
+        high: Pixels = upscaler.upscale(low, scale)
+        return high
+
+    return upscale
 
 
 def low_of(high: Pixels, scale: int) -> Pixels:
@@ -70,7 +75,9 @@ def low_of(high: Pixels, scale: int) -> Pixels:
 
 def measure(images: Sequence[Pixels], methods: Mapping[str, Method], scale: int) -> list[dict[str, Scores]]:
     """For each high image the scores of each method."""
-    return [{name: _scores(method(low_of(high, scale), scale), high) for name, method in methods.items()} for high in images]
+    return [
+        {name: _scores(method(low_of(high, scale), scale), high) for name, method in methods.items()} for high in images
+    ]
 
 
 def _scores(result: Pixels, high: Pixels) -> Scores:
@@ -91,9 +98,15 @@ def summary(rows: Sequence[dict[str, Scores]]) -> dict[str, Any]:
     """Means of each method, and how often each is better than bicubic."""
     means: dict[str, Any] = {"images": len(rows)}
     for method in rows[0]:
-        scores: dict[str, float] = {k: float(np.mean([row[method][k] for row in rows])) for k in ("psnr", "ssim", "gmsd")}
+        scores: dict[str, float] = {
+            k: float(np.mean([row[method][k] for row in rows])) for k in ("psnr", "ssim", "gmsd")
+        }
         gains = np.array([row[method]["psnr"] - row["bicubic"]["psnr"] for row in rows])
-        means[method] = {**scores, "psnr_over_bicubic": float(gains.mean()), "share_above_bicubic": float((gains > 0).mean())}
+        means[method] = {
+            **scores,
+            "psnr_over_bicubic": float(gains.mean()),
+            "share_above_bicubic": float((gains > 0).mean()),
+        }
     return means
 
 
@@ -134,23 +147,43 @@ def panel(path: Path, cases: Sequence[tuple[str, Pixels]], methods: Mapping[str,
     pyplot.close(figure)
 
 
-def evaluate(weights: str, paths: Sequence[Path], protocol: str, device: str) -> tuple[dict[str, Any], list[dict[str, Scores]]]:
+def evaluate(
+    weights: str, paths: Sequence[Path], protocol: str, device: str
+) -> tuple[dict[str, Any], list[dict[str, Scores]]]:
     """(summary, scores of each image) of one weights file beside the classical filters."""
     upscaler = Upscaler.load(weights, device)
     scale = upscaler.card.architecture.scale
     methods = {name: by_resampling(name) for name in FILTERS} | {upscaler.card.name: by_upscaler(upscaler)}
-    rows = [measure([reference(path, protocol, scale)], methods, scale)[0] for path in track(paths, "measuring", Console(stderr=True))]
-    identity = {"protocol": protocol, "weights": upscaler.card.name, "version": upscaler.card.version, "sha256": upscaler.card.sha256}
+    rows = [
+        measure([reference(path, protocol, scale)], methods, scale)[0]
+        for path in track(paths, "measuring", console=Console(stderr=True))
+    ]
+    identity = {
+        "protocol": protocol,
+        "weights": upscaler.card.name,
+        "version": upscaler.card.version,
+        "sha256": upscaler.card.sha256,
+    }
     return {**identity, **summary(rows)}, rows
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 0 done, 1 failed."""
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description="Measure weights against classical filters.")
-    parser.add_argument("--weights", required=True, help="a name such as cxr-x4-lite, or the path of a .safetensors file")
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate", description="Measure weights against classical filters."
+    )
+    parser.add_argument(
+        "--weights", required=True, help="a name such as cxr-x4-lite, or the path of a .safetensors file"
+    )
     parser.add_argument("--data", type=Path, required=True, help="a folder of images that the weights never saw")
     parser.add_argument("--protocol", choices=("seed", "native"), default="seed")
-    parser.add_argument("--held-out", type=int, default=0, metavar="PERCENT", help="only the validation patients of a run with this data.validation_percent")
+    parser.add_argument(
+        "--held-out",
+        type=int,
+        default=0,
+        metavar="PERCENT",
+        help="only the validation patients of a run with this data.validation_percent",
+    )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("-o", "--output", type=Path, help="folder for evaluation.json and panel.png")
     options = parser.parse_args(arguments)
@@ -159,7 +192,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.held_out:
             paths = [path for path in paths if data.is_validation(data.patient_of(path), options.held_out)]
         if not paths:
-            raise ConfigError(f"--held-out {options.held_out}: no image below {options.data} belongs to a held-out patient")
+            raise ConfigError(
+                f"--held-out {options.held_out}: no image below {options.data} belongs to a held-out patient"
+            )
         result, rows = evaluate(options.weights, paths, options.protocol, options.device)
         Console().print(table(result))
         if options.output:
@@ -170,7 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _write(folder: Path, result: dict[str, Any], rows: list[dict[str, Scores]], paths: list[Path], options: argparse.Namespace) -> None:
+def _write(
+    folder: Path, result: dict[str, Any], rows: list[dict[str, Scores]], paths: list[Path], options: argparse.Namespace
+) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     each = [{"image": path.name, **row} for path, row in zip(paths, rows, strict=True)]
     text = json.dumps({**result, "each": each}, indent=2)

@@ -1,4 +1,7 @@
-"""From a run to weights and card: `python -m training.export RUN -o model/weights/NAME.safetensors [--metrics JSON]...`."""
+"""From a run to weights and card.
+
+`python -m training.export RUN -o model/weights/NAME.safetensors [--metrics JSON]...`.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.export", description="Write weights and card from a run.")
     parser.add_argument("run", type=Path, help="the folder of a run")
     parser.add_argument("-o", "--output", type=Path, required=True, help=f"the weights file, NAME{checkpoint.SUFFIX}")
-    parser.add_argument("--metrics", type=Path, action="append", default=[], help="an evaluation.json to put into the card")
+    parser.add_argument(
+        "--metrics", type=Path, action="append", default=[], help="an evaluation.json to put into the card"
+    )
     options = parser.parse_args(arguments)
     if options.output.suffix != checkpoint.SUFFIX:
         parser.error(f"--output must end in {checkpoint.SUFFIX}")

@@ -33,7 +33,7 @@ class Trainer:
         self.run, self.config = run, config
         self.device = choose_device(config.device)
         torch.manual_seed(config.seed)
-        self.generator = Generator(config.generator).to(self.device, memory_format=torch.channels_last)
+        self.generator = Generator(config.generator).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.generator).eval()
         self.adam = torch.optim.Adam(
             self.generator.parameters(), lr=config.optimiser.learning_rate, betas=config.optimiser.betas
@@ -142,7 +142,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 0 done, 1 failed, 3 configuration refused."""
     parser = argparse.ArgumentParser(prog="python -m training.fit", description="Train a generator.")
     parser.add_argument("config", type=Path, nargs="?", help="a TOML file, such as config/train.toml")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one key, e.g. optimiser.steps=1000")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one key, e.g. optimiser.steps=1000"
+    )
     parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
     options = parser.parse_args(arguments)
     try:

@@ -60,5 +60,5 @@ def follow(average: Generator, generator: Generator, decay: float, step: int) ->
     decay = min(decay, (1 + step) / (10 + step))
     for kept, current in zip(average.parameters(), generator.parameters(), strict=True):
         kept.lerp_(current, 1 - decay)
-    for kept, current in zip(average.buffers(), generator.buffers(), strict=True):
-        kept.copy_(current)
+    for counted, latest in zip(average.buffers(), generator.buffers(), strict=True):
+        counted.copy_(latest)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydicom import Dataset
 from pynetdicom import AE, Association
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import Verification
 
 from dicom_sr_node.derive.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from dicom_sr_node.errors import PeerRefused, PeerUnreachable
@@ -33,9 +33,7 @@ DERIVED: list[Context] = [(str(uid), str(syntax)) for uid in RADIOGRAPHS for syn
 
 
 @contextmanager
-def association(
-    calling_ae: str, peer: Peer, limits: Delivery, contexts: Iterable[Context]
-) -> Iterator[Association]:
+def association(calling_ae: str, peer: Peer, limits: Delivery, contexts: Iterable[Context]) -> Iterator[Association]:
     """An association that is released at the end. Raises PeerUnreachable or PeerRefused, saying why there is none."""
     ae = AE(ae_title=calling_ae)
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
@@ -71,7 +69,10 @@ def echo(calling_ae: str, peer: Peer, limits: Delivery) -> None:
 
 
 def send(assoc: Association, path: Path, peer: Peer) -> str:
-    """C-STORE of one file; returns a warning of the peer or nothing. Raises DeliveryError: the peer does not have it."""
+    """C-STORE of one file; returns a warning of the peer or nothing.
+
+    Raises DeliveryError: the peer does not have it.
+    """
     ds = header.read(path)
     try:
         answer = assoc.send_c_store(ds)
@@ -101,7 +102,9 @@ def _why_not(assoc: Association, peer: Peer) -> PeerUnreachable | PeerRefused:
         return PeerUnreachable(told) if answer.result == 2 or reason in (3, 7) else PeerRefused(told)
     if assoc.is_aborted and assoc.rejected_contexts:
         return PeerRefused(f"{_name(peer)} accepts none of the SOP classes and transfer syntaxes that were offered")
-    return PeerUnreachable(f"{_name(peer)} at {peer.host}:{peer.port} does not answer: is it running, and is the port right?")
+    return PeerUnreachable(
+        f"{_name(peer)} at {peer.host}:{peer.port} does not answer: is it running, and is the port right?"
+    )
 
 
 def _name(peer: Peer) -> str:

@@ -1,4 +1,7 @@
-"""The destination when none is configured: `data_dir/out/SERIES/INSTANCE.dcm`, named by the derived UIDs, which are ours."""
+"""The destination when none is configured.
+
+`data_dir/out/SERIES/INSTANCE.dcm`, named by the derived UIDs, which are ours.
+"""
 
 from __future__ import annotations
 

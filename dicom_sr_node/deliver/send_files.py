@@ -14,7 +14,10 @@ MOST_CONTEXTS = 128  # presentation contexts in one association, PS3.8 9.3.2.2
 
 
 def send_files(settings: Settings, peer: Peer, paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """One row for each file: file, sent, note. Raises NotFound where there is none, DeliveryError without an association."""
+    """One row for each file: file, sent, note.
+
+    Raises NotFound where there is none, DeliveryError without an association.
+    """
     files = _files(paths)
     if not files:
         raise NotFound("no file was given")

@@ -1,4 +1,7 @@
-"""The delivery role: claims deliveries and sends the stored bytes; what one destination answers never holds up another."""
+"""The delivery role.
+
+Claims deliveries and sends the stored bytes; what one destination answers never holds up another.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,13 @@ class Sender:
     """Sends until it is stopped."""
 
     def __init__(self, settings: Settings, spool: Spool, outputs: Outputs, deliveries: Deliveries, slot: str) -> None:
-        self._settings, self._spool, self._outputs, self._deliveries, self._slot = settings, spool, outputs, deliveries, slot
+        self._settings, self._spool, self._outputs, self._deliveries, self._slot = (
+            settings,
+            spool,
+            outputs,
+            deliveries,
+            slot,
+        )
         limits = settings.delivery
         self._lease_s = 2 * (limits.connect_timeout_s + limits.response_timeout_s)
 
@@ -49,7 +58,10 @@ class Sender:
             return
         peer = self._settings.peers.get(first.destination)
         if peer is None:
-            self._settle(first, PeerRefused(f"no peer {first.destination!r} in the configuration any more; put it back and retry"))
+            self._settle(
+                first,
+                PeerRefused(f"no peer {first.destination!r} in the configuration any more; put it back and retry"),
+            )
             return
         try:
             with dimse.association(self._settings.node.ae_title, peer, self._settings.delivery, dimse.DERIVED) as assoc:
@@ -69,7 +81,9 @@ class Sender:
                 return  # a fresh association for the next one
             self._finish(held, note)
             usable = assoc is None or assoc.is_established
-            held = self._deliveries.claim(self._slot, self._lease_s, destination) if usable and not stop.is_set() else None
+            held = (
+                self._deliveries.claim(self._slot, self._lease_s, destination) if usable and not stop.is_set() else None
+            )
 
     def _file(self, held: Delivery) -> Path:
         return self._spool.path("outbox", self._outputs.get(held.output_id).file)
@@ -88,7 +102,9 @@ class Sender:
         given_up = isinstance(error, PeerDoubts) and held.failures + 1 >= TRIES_OF_A_DOUBTFUL_OBJECT
         try:
             if error.retryable and not given_up:
-                delay_s = backoff(held.failures, self._settings.delivery.retry_first_s, self._settings.delivery.retry_max_s)
+                delay_s = backoff(
+                    held.failures, self._settings.delivery.retry_first_s, self._settings.delivery.retry_max_s
+                )
                 self._deliveries.fail(held, str(error), delay_s=delay_s)
                 _log.warning("delivery failed", extra={"delivery": held.id, "why": error, "again_in_s": round(delay_s)})
             else:
@@ -99,5 +115,5 @@ class Sender:
 
 
 def backoff(failures: int, first_s: float, longest_s: float) -> float:
-    """first, 2 first, 4 first, ... up to the longest, each shortened by up to a fifth so that nodes do not try in step."""
-    return min(longest_s, first_s * 2.0 ** min(failures, 30)) * random.uniform(0.8, 1.0)
+    """first, 2 first, 4 first, ... up to the longest; each up to a fifth shorter, so that nodes do not try in step."""
+    return min(longest_s, first_s * 2.0 ** min(failures, 30)) * random.uniform(0.8, 1.0)  # noqa: S311 - no secret

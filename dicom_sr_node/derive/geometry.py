@@ -1,4 +1,4 @@
-"""What changes when each pixel becomes s x s: spacings, edges, overlays. The physical extent of the image must not move.
+"""What changes when each pixel becomes s x s: spacings, edges, overlays. The physical extent of the image stays.
 
 Pixel coordinates are 1-based and name pixel centres (PS3.3 C.7.6.11).
 """
@@ -18,8 +18,18 @@ SPACINGS = ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing") 
 CALIBRATION = ("PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription")
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 
-_FIRST_EDGES = ("ShutterLeftVerticalEdge", "ShutterUpperHorizontalEdge", "CollimatorLeftVerticalEdge", "CollimatorUpperHorizontalEdge")
-_LAST_EDGES = ("ShutterRightVerticalEdge", "ShutterLowerHorizontalEdge", "CollimatorRightVerticalEdge", "CollimatorLowerHorizontalEdge")
+_FIRST_EDGES = (
+    "ShutterLeftVerticalEdge",
+    "ShutterUpperHorizontalEdge",
+    "CollimatorLeftVerticalEdge",
+    "CollimatorUpperHorizontalEdge",
+)
+_LAST_EDGES = (
+    "ShutterRightVerticalEdge",
+    "ShutterLowerHorizontalEdge",
+    "CollimatorRightVerticalEdge",
+    "CollimatorLowerHorizontalEdge",
+)
 _POINTS = (
     "CenterOfCircularShutter",
     "VerticesOfThePolygonalShutter",
@@ -59,7 +69,10 @@ def scaled(source: Dataset, scale: int) -> Dataset:
 
 
 def _spacing(value: object) -> tuple[float, float] | None:
-    """Row and column spacing in mm, or None if it is absent, zero, negative or no number: such a spacing says nothing."""
+    """Row and column spacing in mm, or None if it is absent, zero, negative or no number.
+
+    Such a spacing says nothing.
+    """
     if not isinstance(value, MultiValue | list) or len(value) != 2:
         return None
     try:
@@ -80,7 +93,10 @@ def _integers(value: object) -> list[int] | None:
 
 
 def _overlay(source: Dataset, group: int, scale: int) -> Iterator[DataElement]:
-    """One overlay plane (PS3.3 C.9.2), each bit repeated s x s. Retired planes inside the pixel data end with the source."""
+    """One overlay plane (PS3.3 C.9.2), each bit repeated s x s.
+
+    Retired planes inside the pixel data end with the source.
+    """
     rows, columns, data = (source.get((group, element)) for element in (0x0010, 0x0011, 0x3000))
     if rows is None or columns is None or data is None or not rows.value or not columns.value:
         return
@@ -107,7 +123,7 @@ def _overlay(source: Dataset, group: int, scale: int) -> Iterator[DataElement]:
             yield element
 
 
-def pack_bits(plane: np.ndarray) -> bytes:  # type: ignore[type-arg]
+def pack_bits(plane: np.ndarray) -> bytes:
     """(H, W) of 0 and 1 -> Overlay Data, padded to even length (PS3.5 8.1.2)."""
     packed = np.packbits(plane.astype(np.uint8).ravel(), bitorder="little").tobytes()
     return packed + b"\0" * (len(packed) % 2)

@@ -8,6 +8,8 @@ from typing import Literal
 from uuid import UUID, uuid5
 
 from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID
 
 from dicom_sr_node import __version__
 
@@ -50,6 +52,18 @@ def series_instance_uid(source: Dataset, maker: Maker) -> str:
 def device_uid(maker: Maker) -> str:
     """The identity of the trained model: another one at each retraining (IHE AIR 6.5.3.1)."""
     return _uid("weights", maker.sha256)
+
+
+def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> FileMetaDataset:
+    """File meta information of a file that this software writes (PS3.10 7.1)."""
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = UID(sop_class_uid)
+    meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
+    meta.TransferSyntaxUID = UID(transfer_syntax_uid)
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION
+    return meta
 
 
 def _uid(*parts: str) -> str:

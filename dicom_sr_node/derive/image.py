@@ -1,7 +1,7 @@
 """The derived image: an object of the source's own SOP class, in the same study, in a series of its own.
 
-Stored pixel values stay in the source's value domain, so its grey-scale modules (window, VOI LUT, modality LUT, shape) are
-copied verbatim. Section numbers are of PS3.3.
+Stored pixel values stay in the source's value domain, so its grey-scale modules (window, VOI LUT, modality LUT,
+shape) are copied verbatim. Section numbers are of PS3.3.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from highdicom.base import SOPClass
 from numpy.typing import NDArray
 from pydicom import DataElement, Dataset
-from pydicom.dataelem import RawDataElement
 from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.sr.codedict import codes
 from pydicom.tag import BaseTag
 from pydicom.uid import (
@@ -35,21 +35,31 @@ from dicom_sr_node.pixels.frame import Frame
 from dicom_sr_node.pixels.gate import OUR_IMAGE_TYPE
 from dicom_sr_node.pixels.header import DAMAGE
 
-_TEXT = frozenset("AE AS CS DA DS DT IS LO LT PN SH ST TM UC UI UR UT".split())
+_TEXT = frozenset(
+    ["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"]
+)
 _LOSSY_METHODS = {  # C.7.6.1.1.5.1
     JPEGBaseline8Bit: "ISO_10918_1",
     JPEGExtended12Bit: "ISO_10918_1",
     JPEGLSNearLossless: "ISO_14495_1",
     JPEG2000: "ISO_15444_1",
 }
-_EQUIPMENT = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions", "DeviceSerialNumber", "StationName", "InstitutionName")
+_EQUIPMENT = (
+    "Manufacturer",
+    "ManufacturerModelName",
+    "SoftwareVersions",
+    "DeviceSerialNumber",
+    "StationName",
+    "InstitutionName",
+)
 
 
 class DerivedImage(SOPClass):
     """A CR or DX image made from another one.
 
-    source: the image it is made from, with its file meta information. pixels: (s*H, s*W), the values to store, before any
-    label. source_sha256: of the source's data set. now: aware. The label is drawn here, so that the object is complete.
+    source: the image it is made from, with its file meta information. pixels: (s*H, s*W), the values to store, before
+    any label. source_sha256: of the source's data set. now: aware. The label is drawn here, so that the object is
+    complete.
     """
 
     def __init__(
@@ -70,8 +80,7 @@ class DerivedImage(SOPClass):
             content_qualification=highdicom.ContentQualificationValues.RESEARCH,  # C.8.13.2.1.1
             series_description=identity.series_description(source, maker),
         )
-        self.file_meta.ImplementationClassUID = identity.IMPLEMENTATION_CLASS_UID
-        self.file_meta.ImplementationVersionName = identity.IMPLEMENTATION_VERSION
+        self.file_meta = identity.file_meta(self.SOPClassUID, self.SOPInstanceUID, ExplicitVRLittleEndian)
         pixels = pixels.copy()
         where = self._draw_label(source, frame, pixels, maker)
         self._copy(source)
@@ -91,8 +100,11 @@ class DerivedImage(SOPClass):
         return f"Label burned into {box}." if box.bottom > box.top else ""
 
     def _copy(self, source: Dataset) -> None:
-        """Everything that the policy neither sets nor scales nor drops; text stays byte for byte in its character set."""
-        for tag in source.keys():
+        """Everything that the policy neither sets nor scales nor drops.
+
+        Text stays byte for byte in its character set.
+        """
+        for tag in source.keys():  # noqa: SIM118 - iterating a Dataset decodes its elements
             if policy.is_copied(tag) and (element := verbatim(source, tag)) is not None:
                 self[tag] = element
 
@@ -103,7 +115,10 @@ class DerivedImage(SOPClass):
             setattr(self, f"{keyword}Time", time)
 
     def _set_equipment(self, source: Dataset, maker: Maker) -> None:
-        """General Equipment is this node (C.7.5.1); the chain of those before it is in Contributing Equipment (C.12.1.1.5)."""
+        """General Equipment is this node (C.7.5.1).
+
+        The chain of those before it is in Contributing Equipment (C.12.1.1.5).
+        """
         self.SoftwareVersions = [__version__, maker.sha256]
         self.DeviceUID = identity.device_uid(maker)
         algorithm = highdicom.ContributingEquipment(
@@ -135,7 +150,10 @@ class DerivedImage(SOPClass):
         self.ReferencedSeriesSequence = [series]
 
     def _set_lossy_history(self, source: Dataset) -> None:
-        """Once lossy, always lossy (C.7.6.1.1.5); a header that is silent about a lossy transfer syntax is corrected."""
+        """Once lossy, always lossy (C.7.6.1.1.5).
+
+        A header that is silent about a lossy transfer syntax is corrected.
+        """
         method = _LOSSY_METHODS.get(source.file_meta.TransferSyntaxUID)
         if method is not None and str(source.get("LossyImageCompression") or "") != "01":
             whole = source.Rows * source.Columns * source.BitsAllocated / 8
@@ -184,8 +202,11 @@ def _reference(source: Dataset) -> Dataset:
     return item
 
 
-def _source_device(source: Dataset, processed_before: bool) -> Dataset:
-    """The equipment that made the source. Its words are copied where they are ASCII: an item has no character set of its own."""
+def _source_device(source: Dataset, processed_before: bool) -> highdicom.ContributingEquipment:
+    """The equipment that made the source.
+
+    Its words are copied where they are ASCII: an item has no character set of its own.
+    """
     purpose = codes.DCM.ProcessingEquipment if processed_before else codes.DCM.AcquisitionEquipment
     item = highdicom.ContributingEquipment(
         manufacturer="unknown",

@@ -1,4 +1,7 @@
-"""The visible mark on a derived image. Drawn from a bitmap font that never changes, so that it can be checked bit for bit."""
+"""The visible mark on a derived image.
+
+Drawn from a bitmap font that never changes, so that it can be checked bit for bit.
+"""
 
 from __future__ import annotations
 

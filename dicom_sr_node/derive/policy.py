@@ -8,30 +8,96 @@ from pydicom.tag import BaseTag, Tag
 from dicom_sr_node.derive import geometry
 
 # Set fresh by `derive.image`.
-SET = """
-SOPInstanceUID SOPClassUID SeriesInstanceUID SeriesNumber SeriesDescription ImageType
-SeriesDate SeriesTime ContentDate ContentTime InstanceCreationDate InstanceCreationTime
-Manufacturer ManufacturerModelName SoftwareVersions DeviceSerialNumber StationName DeviceUID
-ContributingEquipmentSequence SourceImageSequence DerivationCodeSequence DerivationDescription ReferencedSeriesSequence
-ContentQualification SyntheticData ImageComments
-Rows Columns PixelData BitsAllocated BitsStored HighBit PixelRepresentation SamplesPerPixel PhotometricInterpretation
-SmallestImagePixelValue LargestImagePixelValue
-""".split()
+SET = [
+    "SOPInstanceUID",
+    "SOPClassUID",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "SeriesDescription",
+    "ImageType",
+    "SeriesDate",
+    "SeriesTime",
+    "ContentDate",
+    "ContentTime",
+    "InstanceCreationDate",
+    "InstanceCreationTime",
+    "Manufacturer",
+    "ManufacturerModelName",
+    "SoftwareVersions",
+    "DeviceSerialNumber",
+    "StationName",
+    "DeviceUID",
+    "ContributingEquipmentSequence",
+    "SourceImageSequence",
+    "DerivationCodeSequence",
+    "DerivationDescription",
+    "ReferencedSeriesSequence",
+    "ContentQualification",
+    "SyntheticData",
+    "ImageComments",
+    "Rows",
+    "Columns",
+    "PixelData",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "SmallestImagePixelValue",
+    "LargestImagePixelValue",
+]
 
 # Not true of the derived image, or of another instance.
-DROP = """
-ReferencedPerformedProcedureStepSequence PerformedProcedureStepStartDate PerformedProcedureStepStartTime
-PerformedProcedureStepEndDate PerformedProcedureStepEndTime PerformedProcedureStepStatus PerformedProcedureStepID
-PerformedProcedureStepDescription PerformedProcedureTypeDescription PerformedProtocolCodeSequence
-CommentsOnThePerformedProcedureStep PerformedStationAETitle PerformedStationName PerformedLocation
-SeriesDescriptionCodeSequence RelatedSeriesSequence ReferencedImageSequence ReferencedInstanceSequence
-IconImageSequence HistogramSequence SmallestPixelValueInSeries LargestPixelValueInSeries RealWorldValueMappingSequence
-DigitalSignaturesSequence MACParametersSequence EncryptedAttributesSequence OriginalAttributesSequence
-InstanceCoercionDateTime ConversionSourceAttributesSequence SOPInstanceStatus SOPAuthorizationDateTime
-SOPAuthorizationComment AuthorizationEquipmentCertificationNumber InstanceCreatorUID DetectorBinning SpatialResolution
-GantryID DateOfLastCalibration TimeOfLastCalibration DataSetTrailingPadding PixelDataProviderURL FloatPixelData
-DoubleFloatPixelData ExtendedOffsetTable ExtendedOffsetTableLengths NumberOfFrames PlanarConfiguration
-""".split()
+DROP = [
+    "ReferencedPerformedProcedureStepSequence",
+    "PerformedProcedureStepStartDate",
+    "PerformedProcedureStepStartTime",
+    "PerformedProcedureStepEndDate",
+    "PerformedProcedureStepEndTime",
+    "PerformedProcedureStepStatus",
+    "PerformedProcedureStepID",
+    "PerformedProcedureStepDescription",
+    "PerformedProcedureTypeDescription",
+    "PerformedProtocolCodeSequence",
+    "CommentsOnThePerformedProcedureStep",
+    "PerformedStationAETitle",
+    "PerformedStationName",
+    "PerformedLocation",
+    "SeriesDescriptionCodeSequence",
+    "RelatedSeriesSequence",
+    "ReferencedImageSequence",
+    "ReferencedInstanceSequence",
+    "IconImageSequence",
+    "HistogramSequence",
+    "SmallestPixelValueInSeries",
+    "LargestPixelValueInSeries",
+    "RealWorldValueMappingSequence",
+    "DigitalSignaturesSequence",
+    "MACParametersSequence",
+    "EncryptedAttributesSequence",
+    "OriginalAttributesSequence",
+    "InstanceCoercionDateTime",
+    "ConversionSourceAttributesSequence",
+    "SOPInstanceStatus",
+    "SOPAuthorizationDateTime",
+    "SOPAuthorizationComment",
+    "AuthorizationEquipmentCertificationNumber",
+    "InstanceCreatorUID",
+    "DetectorBinning",
+    "SpatialResolution",
+    "GantryID",
+    "DateOfLastCalibration",
+    "TimeOfLastCalibration",
+    "DataSetTrailingPadding",
+    "PixelDataProviderURL",
+    "FloatPixelData",
+    "DoubleFloatPixelData",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+    "NumberOfFrames",
+    "PlanarConfiguration",
+]
 
 
 def _tags(keywords: tuple[str, ...] | list[str]) -> frozenset[BaseTag]:

@@ -1,4 +1,7 @@
-"""Which transfer syntaxes and SOP classes the node offers. Deflated ones never: a small file can inflate without bound."""
+"""Which transfer syntaxes and SOP classes the node offers.
+
+Deflated ones never: a small file can inflate without bound.
+"""
 
 from __future__ import annotations
 

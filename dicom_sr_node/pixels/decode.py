@@ -18,7 +18,9 @@ def decode(ds: Dataset) -> Frame:
     """The frame of a single-frame grayscale image. Raises Undecodable."""
     bits = int(ds.get("BitsStored") or 0)
     if not 1 <= bits <= 16 or int(ds.get("BitsAllocated") or 0) not in (8, 16):
-        raise Undecodable(f"Bits Allocated {ds.get('BitsAllocated')} and Bits Stored {bits}: only 8 and 16 allocated bits are served")
+        raise Undecodable(
+            f"Bits Allocated {ds.get('BitsAllocated')} and Bits Stored {bits}: only 8 and 16 allocated bits are served"
+        )
     try:
         values = ds.pixel_array
     except (*DAMAGE, RuntimeError, MemoryError, OSError) as error:
@@ -35,7 +37,8 @@ def decode(ds: Dataset) -> Frame:
 def _check(values: NDArray[np.generic], value_range: tuple[int, int]) -> None:
     if values.min() < value_range[0] or values.max() > value_range[1]:
         raise Undecodable(
-            f"stored values {values.min()} to {values.max()} leave the range {value_range[0]} to {value_range[1]} of Bits Stored"
+            f"stored values {values.min()} to {values.max()} leave the range "
+            f"{value_range[0]} to {value_range[1]} of Bits Stored"
         )
 
 
@@ -50,7 +53,10 @@ def _padding(ds: Dataset, signed: bool) -> tuple[int, int] | None:
 
 
 def _number(value: object, signed: bool) -> int:
-    """The VR of these elements depends on Pixel Representation; files that were read as bytes or with the wrong sign occur."""
+    """The VR of these elements depends on Pixel Representation.
+
+    Files that were read as bytes or with the wrong sign occur.
+    """
     if isinstance(value, bytes):
         return int.from_bytes(value[:2], "little", signed=signed)
     number = int(str(value))

@@ -36,7 +36,10 @@ def admit(ds: Dataset) -> None:
 
 
 def scale_for(rows: int, columns: int, model: Model, served: tuple[int, ...]) -> int:
-    """The scale for an image of this size: the configured one, or with `auto` the largest within the cap. Raises Skipped."""
+    """The scale for an image of this size: the configured one, or with `auto` the largest within the cap.
+
+    Raises Skipped.
+    """
     wanted = served if model.scale == "auto" else (model.scale,)
     for scale in wanted:
         megapixels = rows * columns * scale**2 / 1e6

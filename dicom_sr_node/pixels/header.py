@@ -39,13 +39,26 @@ def identity_of(ds: Dataset) -> Identity:
 IDENTITY_TAGS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"]
 
 
-# What pydicom was seen to raise for damaged files; struct.error is what a cut number gives, RecursionError deep nesting.
-_DAMAGE = (InvalidDicomError, ValueError, KeyError, TypeError, AttributeError, IndexError, NotImplementedError, EOFError)
+# What pydicom was seen to raise for damaged files; struct.error is what a cut number gives, RecursionError deep
+# nesting.
+_DAMAGE = (
+    InvalidDicomError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    NotImplementedError,
+    EOFError,
+)
 DAMAGE = (*_DAMAGE, struct.error, RecursionError, BytesLengthException)
 
 
 def read(path: Path, *, pixels: bool = True, only: list[str] | None = None) -> FileDataset:
-    """A DICOM file in memory, with or without its pixels. Raises Unreadable, and OSError where the file cannot be opened."""
+    """A DICOM file in memory, with or without its pixels.
+
+    Raises Unreadable, and OSError where the file cannot be opened.
+    """
     with path.open("rb") as stream:
         try:
             ds = dcmread(stream, stop_before_pixels=not pixels, specific_tags=only)

@@ -1,4 +1,7 @@
-"""Who may send: loopback always; from elsewhere a peer whose AE title and address stand in `[peers]` with `allow = ["store"]`."""
+"""Who may send.
+
+Loopback always; from elsewhere a peer whose AE title and address stand in `[peers]` with `allow = ["store"]`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ def may_send(ae_title: str, address: str, peers: Mapping[str, Peer]) -> bool:
     if _is_loopback(address):
         return True
     return any(
-        peer.ae_title == ae_title and "store" in peer.allow and address in addresses_of(peer.host) for peer in peers.values()
+        peer.ae_title == ae_title and "store" in peer.allow and address in addresses_of(peer.host)
+        for peer in peers.values()
     )
 
 

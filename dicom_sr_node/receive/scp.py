@@ -1,22 +1,20 @@
 """The receiver (C-ECHO and C-STORE SCP): 0x0000 only after the bytes are synced and the rows committed.
 
-It judges nothing but identity: whether an image is upscaled is decided by the worker, so that a slow or broken decoder can
-never cost a sender its acknowledgement.
+It judges nothing but identity: whether an image is upscaled is decided by the worker, so that a slow or broken
+decoder can never cost a sender its acknowledgement.
 """
 
 from __future__ import annotations
 
-from io import BytesIO
-
-from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pynetdicom import AE, evt
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import Verification
 from pynetdicom.transport import ThreadedAssociationServer
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_sr_node import log
-from dicom_sr_node.derive.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
+from dicom_sr_node.derive import identity
 from dicom_sr_node.errors import NodeError, Unreadable
 from dicom_sr_node.network import guard, syntaxes
 from dicom_sr_node.network.status import CANNOT_UNDERSTAND, DATA_SET_DOES_NOT_MATCH, OUT_OF_RESOURCES, SUCCESS
@@ -70,8 +68,8 @@ class Receiver:
     def _ae(self) -> AE:
         scp = self._settings.scp
         ae = AE(ae_title=self._settings.node.ae_title)
-        ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        ae.implementation_version_name = IMPLEMENTATION_VERSION
+        ae.implementation_class_uid = identity.IMPLEMENTATION_CLASS_UID
+        ae.implementation_version_name = identity.IMPLEMENTATION_VERSION
         ae.maximum_pdu_size = guard.MAX_PDU_BYTES
         ae.maximum_associations = scp.max_associations
         ae.require_called_aet = scp.require_called_ae_title
@@ -108,20 +106,20 @@ class Receiver:
         request, syntax = event.request, str(event.context.transfer_syntax)
         sop_class_uid = header.check_uid(request.AffectedSOPClassUID, "Affected SOP Class UID")
         sop_instance_uid = header.check_uid(request.AffectedSOPInstanceUID, "Affected SOP Instance UID")
-        preamble = _file_meta(sop_class_uid, sop_instance_uid, syntax)
+        preamble = _preamble(sop_class_uid, sop_instance_uid, syntax)
         stored = self._spool.keep("in", (preamble, event.encoded_dataset(include_meta=False)), hash_from=len(preamble))
         try:
             path = self._spool.path("in", stored.name)
-            identity = header.identity_of(header.read(path, pixels=False, only=header.IDENTITY_TAGS))
+            said = header.identity_of(header.read(path, pixels=False, only=header.IDENTITY_TAGS))
         except Unreadable:
             self._spool.discard("in", stored.name)
             raise
-        if (identity.sop_class_uid, identity.sop_instance_uid) != (sop_class_uid, sop_instance_uid):
+        if (said.sop_class_uid, said.sop_instance_uid) != (sop_class_uid, sop_instance_uid):
             self._spool.discard("in", stored.name)
             return DATA_SET_DOES_NOT_MATCH
         # A commit that fails may yet have happened: the file stays, and the next start adopts or removes it.
         calling_ae = event.assoc.requestor.ae_title.strip()
-        new = self._instances.receive(identity, stored, transfer_syntax_uid=syntax, calling_ae=calling_ae)
+        new = self._instances.receive(said, stored, transfer_syntax_uid=syntax, calling_ae=calling_ae)
         if new is None:
             self._spool.discard("in", stored.name)
         _log.info("received", extra={"image": new or "again", "bytes": stored.bytes})
@@ -145,16 +143,10 @@ class Receiver:
                 _log.warning("orphan adopted", extra={"file": name, "image": new})
 
 
-def _file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
-    """Preamble of zeros and file meta information (PS3.10 7.1); the sender's preamble never reaches the disk."""
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = sop_class_uid
-    meta.MediaStorageSOPInstanceUID = sop_instance_uid
-    meta.TransferSyntaxUID = transfer_syntax_uid
-    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION
-    stream = BytesIO()
+def _preamble(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """128 zeros and file meta information (PS3.10 7.1); the sender's own preamble never reaches the disk."""
+    stream = DicomBytesIO()
     stream.write(b"\0" * 128 + b"DICM")
+    meta = identity.file_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid)
     write_file_meta_info(stream, meta, enforce_standard=True)
     return stream.getvalue()

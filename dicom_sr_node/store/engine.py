@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, Float, create_engine, event, func, literal_column, select
+from sqlalchemy import Connection, Engine, Float, cast, create_engine, event, extract, func, literal_column, select
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -65,20 +65,24 @@ def upgrade(engine: Engine) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except DatabaseError as error:
-        raise NodeError(f"the database {engine.url} cannot be used: {error.orig}; keep the file and restore a backup") from error
+        raise NodeError(
+            f"the database {engine.url} cannot be used: {error.orig}; keep the file and restore a backup"
+        ) from error
 
 
 def _check(connection: Connection) -> None:
     answer = connection.exec_driver_sql("PRAGMA quick_check").scalar()
     if answer != "ok":
-        raise NodeError(f"the database {connection.engine.url} is damaged: {answer}; keep the file and restore a backup")
+        raise NodeError(
+            f"the database {connection.engine.url} is damaged: {answer}; keep the file and restore a backup"
+        )
 
 
 def now(engine: Engine) -> ColumnElement[float]:
     """The database's clock in seconds since 1970."""
     if engine.dialect.name == "sqlite":
         return literal_column("(julianday('now') - 2440587.5) * 86400.0", Float)
-    return func.extract("epoch", func.clock_timestamp(), type_=Float)
+    return cast(extract("epoch", func.clock_timestamp()), Float)
 
 
 def clock(engine: Engine) -> float:

@@ -40,7 +40,11 @@ class Instances:
             if known is not None:
                 journal(connection, known, "received again", f"from {calling_ae}")
                 return None
-            row: dict[str, Any] = {**vars(identity), "transfer_syntax_uid": transfer_syntax_uid, "calling_ae": calling_ae}
+            row: dict[str, Any] = {
+                **vars(identity),
+                "transfer_syntax_uid": transfer_syntax_uid,
+                "calling_ae": calling_ae,
+            }
             row |= {"file": stored.name, "sha256": stored.sha256, "bytes": stored.bytes, "received_at": clock}
             new_id: int = connection.execute(insert(instance).values(**row).returning(instance.c.id)).scalar_one()
             connection.execute(insert(job).values(instance_id=new_id, run_at=clock, updated_at=clock, **NEW))
@@ -66,6 +70,8 @@ class Instances:
         """The journal of an image, oldest first."""
         with reading(self._engine) as connection:
             rows = connection.execute(
-                select(event.c.at, event.c.what, event.c.text).where(event.c.instance_id == instance_id).order_by(event.c.id)
+                select(event.c.at, event.c.what, event.c.text)
+                .where(event.c.instance_id == instance_id)
+                .order_by(event.c.id)
             )
             return [dict(row) for row in rows.mappings()]

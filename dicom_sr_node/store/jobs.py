@@ -52,7 +52,9 @@ class Jobs:
                 journal(connection, held.instance_id, "done", "the result was already there")
                 return False
             row = {**made, "job_id": held.id, "file": stored.name, "sha256": stored.sha256, "bytes": stored.bytes}
-            output_id = connection.execute(insert(output).values(**row, created_at=clock).returning(output.c.id)).scalar_one()
+            output_id = connection.execute(
+                insert(output).values(**row, created_at=clock).returning(output.c.id)
+            ).scalar_one()
             for name in destinations:
                 values = {"output_id": output_id, "destination": name, "run_at": clock, "updated_at": clock}
                 connection.execute(insert(delivery).values(**values, **leases.NEW))
@@ -80,7 +82,9 @@ class Jobs:
 
     def cancel(self, job_id: int) -> Job:
         """Take a job off the queue, by hand; a worker that is on it will find itself fenced. Raises NotFound."""
-        return self._by_hand(job_id, (State.READY, State.RUNNING), State.SKIPPED, "cancelled by hand", reason="cancelled by hand")
+        return self._by_hand(
+            job_id, (State.READY, State.RUNNING), State.SKIPPED, "cancelled by hand", reason="cancelled by hand"
+        )
 
     def _by_hand(self, job_id: int, allowed: tuple[State, ...], state: State, what: str, **values: Any) -> Job:
         clock = now(self._engine)
@@ -90,7 +94,9 @@ class Jobs:
                 raise NotFound(f"no job {job_id}")
             if found["state"] not in allowed:
                 raise NotFound(f"job {job_id} is {found['state']}; only {' or '.join(allowed)} can become {state}")
-            statement = update(job).where(job.c.id == job_id).values(state=state, run_at=clock, updated_at=clock, **values)
+            statement = (
+                update(job).where(job.c.id == job_id).values(state=state, run_at=clock, updated_at=clock, **values)
+            )
             changed = connection.execute(statement.returning(job)).mappings().one()
             journal(connection, found["instance_id"], what)
             return Job(**changed)
@@ -103,10 +109,21 @@ class Jobs:
             raise NotFound(f"no job {job_id}")
         return Job(**row)
 
+    def of_image(self, sop_instance_uid: str) -> Job | None:
+        """The newest job for an image of this UID, if there is one."""
+        statement = select(job).join(instance, job.c.instance_id == instance.c.id).order_by(job.c.id.desc()).limit(1)
+        with reading(self._engine) as connection:
+            row = (
+                connection.execute(statement.where(instance.c.sop_instance_uid == sop_instance_uid)).mappings().first()
+            )
+        return Job(**row) if row else None
+
     def ls(self, state: State | None, limit: int) -> list[dict[str, Any]]:
         """The newest jobs with the image they belong to."""
         columns = (job, instance.c.modality, instance.c.calling_ae, instance.c.sop_instance_uid, instance.c.received_at)
-        statement = select(*columns).join(instance, job.c.instance_id == instance.c.id).order_by(job.c.id.desc()).limit(limit)
+        statement = (
+            select(*columns).join(instance, job.c.instance_id == instance.c.id).order_by(job.c.id.desc()).limit(limit)
+        )
         if state is not None:
             statement = statement.where(job.c.state == state)
         with reading(self._engine) as connection:
@@ -115,11 +132,13 @@ class Jobs:
     def counts(self) -> dict[State, int]:
         """How many jobs are in each state."""
         with reading(self._engine) as connection:
-            found = dict(connection.execute(select(job.c.state, func.count()).group_by(job.c.state)).tuples().all())
+            found = {
+                row[0]: row[1] for row in connection.execute(select(job.c.state, func.count()).group_by(job.c.state))
+            }
         return {state: found.get(state, 0) for state in State}
 
     def skip_reasons(self) -> dict[str, int]:
         """How many jobs were skipped for each reason."""
         statement = select(job.c.reason, func.count()).where(job.c.state == State.SKIPPED).group_by(job.c.reason)
         with reading(self._engine) as connection:
-            return dict(connection.execute(statement).tuples().all())
+            return {row[0]: row[1] for row in connection.execute(statement)}

@@ -1,8 +1,8 @@
 """Rows that are claimed: the one queue algorithm, for jobs and deliveries, on SQLite and PostgreSQL.
 
-A claim is: select one due row (locked), then `attempt + 1` and a lease, in one transaction. `attempt` is the fencing token:
-each later write names it, and no row updated means that somebody else has the work. Correctness rests on the token, only
-liveness on clocks and leases.
+A claim is: select one due row (locked), then `attempt + 1` and a lease, in one transaction. `attempt` is the fencing
+token: each later write names it, and no row updated means that somebody else has the work. Correctness rests on the
+token, only liveness on clocks and leases.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def claim(engine: Engine, table: Table, worker: str, lease_s: float, *where: Col
             values |= {"failures": table.c.failures + 1, "reason": "the worker died or its lease ran out"}
         statement = update(table).where(table.c.id == found.id)
         return (
-            connection.execute(statement.values(**values, lease_until=clock + lease_s, updated_at=clock).returning(table))
+            connection.execute(
+                statement.values(**values, lease_until=clock + lease_s, updated_at=clock).returning(table)
+            )
             .mappings()
             .one()
         )

@@ -95,14 +95,16 @@ class Deliveries:
         """How many deliveries are in each state, for each destination."""
         columns = (delivery.c.destination, delivery.c.state)
         with reading(self._engine) as connection:
-            found = connection.execute(select(*columns, func.count()).group_by(*columns)).tuples().all()
+            found = connection.execute(select(*columns, func.count()).group_by(*columns)).all()
         counts = {destination: dict.fromkeys(State, 0) for destination, _, _ in found}
         for destination, state, number in found:
             counts[destination][State(state)] = number
         return counts
 
     def _write(self, held: Delivery, what: str, text: str, **values: Any) -> None:
-        of_image = select(job.c.instance_id).join(output, output.c.job_id == job.c.id).where(output.c.id == held.output_id)
+        of_image = (
+            select(job.c.instance_id).join(output, output.c.job_id == job.c.id).where(output.c.id == held.output_id)
+        )
         with self._engine.begin() as connection:
             leases.write(connection, delivery, held.id, held.attempt, **values)
             journal(connection, connection.execute(of_image).scalar_one(), what, text)

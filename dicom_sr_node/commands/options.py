@@ -1,0 +1,62 @@
+"""What the commands share: options, consoles, and how they print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dicom_sr_node import settings as configuration
+from dicom_sr_node.settings import Settings
+
+FAILED, REFUSED = 1, 3  # exit codes; 0 is done, 2 usage
+
+console = Console()
+errors = Console(stderr=True)
+
+_CONFIG_HELP = "The configuration file (TOML). Without it: $SRNODE_CONFIG, then the built-in defaults."
+Config = Annotated[Path | None, typer.Option("-c", "--config", help=_CONFIG_HELP)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def config_path(context: typer.Context, own: Path | None) -> Path | None:
+    """-c stands before the command or after it; after it wins."""
+    before: Path | None = context.find_root().obj
+    return own or before
+
+
+def load(context: typer.Context, own: Path | None) -> Settings:
+    """The settings of a command. Raises ConfigRefused."""
+    return configuration.load(config_path(context, own))
+
+
+def show(as_json: bool, value: object, human: Callable[[], None]) -> None:
+    """Print for a program or for people."""
+    if as_json:
+        print(json.dumps(value, indent=2, default=str))
+    else:
+        human()
+
+
+def say(text: str) -> None:
+    """One line for people, as it is: names of files and peers are no markup."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def table(*headings: str) -> Table:
+    """A plain table."""
+    made = Table(box=None, pad_edge=False)
+    for heading in headings:
+        made.add_column(heading)
+    return made
+
+
+def local(seconds: float) -> str:
+    """A time of the database for people."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,81 @@
+"""`srnode config` and `srnode models`: what this node is set up with."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from dicom_sr_node.commands.options import FAILED, Config, Json, console, load, say, show, table
+
+config_cli = typer.Typer(help="The configuration.", no_args_is_help=True)
+models_cli = typer.Typer(help="The weights that are installed.", no_args_is_help=True)
+
+
+@config_cli.command("check")
+def config_check(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
+    """Is the configuration right? Names every mistake with its key and line; exit code 3 if there is one."""
+    load(context, config)
+    show(as_json, {"ok": True}, lambda: print("the configuration is right"))
+
+
+@config_cli.command("show")
+def config_show(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
+    """The effective configuration: defaults, file and environment together."""
+    values = load(context, config).model_dump(mode="json")
+
+    def human() -> None:
+        for section, content in values.items():
+            say(f"{section} = {json.dumps(content, ensure_ascii=False)}")
+
+    show(as_json, values, human)
+
+
+@models_cli.command("ls")
+def models_ls(as_json: Json = False) -> None:
+    """The weights that are installed, and which of them `auto` means here."""
+    from model import checkpoint
+    from model.upscaler import choose_device
+
+    automatic = checkpoint.default_name(choose_device("auto"))
+    cards = [checkpoint.read_card(checkpoint.find(name)) for name in checkpoint.available()]
+    rows = [{**card.as_dict(), "auto": card.name == automatic} for card in cards]
+
+    def human() -> None:
+        rows_shown = table("name", "version", "sha256", "scale", "auto")
+        for card in cards:
+            scale = f"x{card.architecture.scale}"
+            rows_shown.add_row(
+                card.name, card.version, card.sha256[:12], scale, "yes" if card.name == automatic else ""
+            )
+        console.print(rows_shown if cards else "no weights are installed")
+
+    show(as_json, rows, human)
+
+
+@models_cli.command("verify")
+def models_verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Names or .safetensors files; all installed ones if none is given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Are the weights those that their cards describe? Exit code 1 if any is not."""
+    from model import checkpoint
+
+    rows = []
+    for name in names or checkpoint.available():
+        try:
+            _, card = checkpoint.load(checkpoint.find(name))
+            rows.append({"name": name, "ok": True, "found": f"sha256 {card.sha256}"})
+        except checkpoint.CheckpointError as error:
+            rows.append({"name": name, "ok": False, "found": str(error)})
+
+    def human() -> None:
+        for row in rows:
+            say(f"{'PASS' if row['ok'] else 'FAIL'}  {row['name']}  {row['found']}")
+
+    show(as_json, rows, human)
+    if not rows or not all(row["ok"] for row in rows):
+        raise typer.Exit(FAILED)

@@ -1,0 +1,53 @@
+"""Fixtures that more than one folder of tests uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from kit import Archive, Node, Orthanc, started
+
+from dicom_sr_node import tolerance
+from model.upscaler import Upscaler
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _accept_faults_of_others() -> None:
+    tolerance.accept_faults_of_others()
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("SRNODE"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def upscaler() -> Upscaler:
+    """The shipped lite weights on the CPU."""
+    torch.set_num_threads(1)
+    return Upscaler.load("cxr-x4-lite", "cpu")
+
+
+@pytest.fixture
+def archive() -> Iterator[Archive]:
+    with started(Archive()) as archive:
+        yield archive
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path) -> Iterator[Orthanc]:
+    with started(Orthanc(tmp_path / "orthanc")) as orthanc:
+        yield orthanc
+
+
+@pytest.fixture
+def node(tmp_path: Path, archive: Archive) -> Iterator[Node]:
+    """A running node that delivers to the scripted archive."""
+    with started(Node.configure(tmp_path, peers={"ARCHIVE": archive.port})) as node:
+        yield node

@@ -1,0 +1,52 @@
+"""The whole journey between real peers: dcmtk sends, Orthanc receives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kit import SYNTHETIC_DATA_WAIVER, Node, Orthanc, dciodvfy_errors, image, save, shared, started
+from pydicom import dcmread
+
+from dicom_sr_node.verify import verify
+
+
+def test_each_eligible_image_reaches_orthanc_once_in_one_derived_series(tmp_path: Path, orthanc: Orthanc) -> None:
+    sources = [
+        save(image(64, modality="DX", number=1), tmp_path / "dx1.dcm"),
+        save(image(64, modality="DX", number=2, seed=8), tmp_path / "dx2.dcm"),
+        save(image(64, modality="CR", number=1), tmp_path / "cr1.dcm"),
+        save(image(64, modality="DX", inverted=True, number=3), tmp_path / "mono1.dcm"),
+    ]
+    with started(Node.configure(tmp_path, peers={"ORTHANC": orthanc.port})) as node:
+        node.storescu(*sources)
+        node.storescu(*sources)  # a second time: nothing is doubled
+        jobs = node.wait(jobs=len(sources))
+    assert [job["state"] for job in jobs] == ["done"] * len(sources)
+    arrived = orthanc.instances()
+    assert len(arrived) == len(sources)
+    by_source = {path: dcmread(path) for path in sources}
+    assert len(orthanc.get("/studies")) == 1
+    assert len(orthanc.get("/series")) == len({ds.SeriesInstanceUID for ds in by_source.values()})
+    for number, entry in enumerate(arrived):
+        derived = orthanc.file(entry["ID"], tmp_path / f"derived{number}.dcm")
+        source = _source_of(derived, by_source)
+        failed = [check for check in verify(derived, source) if not check.passed]
+        assert not failed
+        assert dciodvfy_errors(derived) - dciodvfy_errors(source) <= {SYNTHETIC_DATA_WAIVER}
+
+
+def test_a_real_compressed_radiograph_reaches_orthanc(tmp_path: Path, orthanc: Orthanc) -> None:
+    source = shared("dicom", "cr-dental-modality-lut.dcm")  # JPEG lossless
+    more = "[model]\nmax_output_megapixels = 13"  # x2, to be quick
+    with started(Node.configure(tmp_path, peers={"ORTHANC": orthanc.port}, more=more)) as node:
+        node.storescu(source, options=("-xs",))
+        jobs = node.wait(jobs=1)
+    assert [job["state"] for job in jobs] == ["done"]
+    (entry,) = orthanc.instances()
+    derived = orthanc.file(entry["ID"], tmp_path / "derived.dcm")
+    assert not [check for check in verify(derived, source) if not check.passed]
+
+
+def _source_of(derived: Path, sources: dict[Path, object]) -> Path:
+    wanted = dcmread(derived).SourceImageSequence[0].ReferencedSOPInstanceUID
+    return next(path for path, ds in sources.items() if ds.SOPInstanceUID == wanted)  # type: ignore[attr-defined]
