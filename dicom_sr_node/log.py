@@ -30,7 +30,8 @@ def start(level: int = logging.INFO) -> None:
     logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
     logging.getLogger("srnode").setLevel(level)
     for name in ("pydicom", "highdicom", "pynetdicom"):  # their messages carry values of the data set
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+        logging.getLogger(name).propagate = False
+        logging.getLogger(name).addHandler(logging.NullHandler())
     warnings.filterwarnings("ignore", module=r"(pydicom|highdicom|pynetdicom|pylibjpeg)")
     warnings.filterwarnings("ignore", module=r"(openjpeg|libjpeg)")
 

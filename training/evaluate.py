@@ -70,7 +70,8 @@ def low_of(high: Pixels, scale: int) -> Pixels:
     """The area mean, rounded to stored values."""
     height, width = high.shape[0] // scale, high.shape[1] // scale
     means = high.reshape(height, scale, width, scale).mean(axis=(1, 3))
-    return np.rint(means).astype(np.uint8)
+    low: Pixels = np.rint(means).astype(np.uint8)
+    return low
 
 
 def measure(images: Sequence[Pixels], methods: Mapping[str, Method], scale: int) -> list[dict[str, Scores]]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
+from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.sr.codedict import codes
 from pydicom.tag import BaseTag
 from pydicom.uid import (
@@ -107,6 +108,8 @@ class DerivedImage(SOPClass):
         for tag in source.keys():  # noqa: SIM118 - iterating a Dataset decodes its elements
             if policy.is_copied(tag) and (element := verbatim(source, tag)) is not None:
                 self[tag] = element
+        correct_ambiguous_vr(self, is_little_endian=True)
+        self.set_original_encoding(False, True, source.original_character_set)  # else text would be written anew
 
     def _set_times(self, at: datetime) -> None:
         date, time = at.strftime("%Y%m%d"), at.strftime("%H%M%S.%f")

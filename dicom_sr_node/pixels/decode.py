@@ -21,6 +21,8 @@ def decode(ds: Dataset) -> Frame:
         raise Undecodable(
             f"Bits Allocated {ds.get('BitsAllocated')} and Bits Stored {bits}: only 8 and 16 allocated bits are served"
         )
+    if int(ds.get("HighBit", bits - 1)) != bits - 1:
+        raise Undecodable(f"High Bit {ds.HighBit} with Bits Stored {bits}: only values in the lowest bits are served")
     try:
         values = ds.pixel_array
     except (*DAMAGE, RuntimeError, MemoryError, OSError) as error:

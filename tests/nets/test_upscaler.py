@@ -1,0 +1,126 @@
+"""The one door: stored values in, stored values out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dicom_sr_node import phantom
+from model.checkpoint import Card
+from model.consistency import block_sums
+from model.generator import Generator
+from model.intensity import Window
+from model.upscaler import NotFinite, Upscaler
+
+
+def exact(result: np.ndarray, source: np.ndarray, scale: int) -> bool:
+    return np.array_equal(block_sums(result, scale), source.astype(np.int64) * scale**2)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16])
+@pytest.mark.parametrize("shape", [(1, 1), (16, 300), (61, 47), (150, 131)])
+def test_any_size_and_depth_keeps_the_original_inside(
+    upscaler: Upscaler, scale: int, dtype: type, shape: tuple[int, int]
+) -> None:
+    limits = np.iinfo(dtype)
+    source = np.random.default_rng(3).integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
+    result = upscaler.upscale(source, scale)
+    assert result.dtype == source.dtype
+    assert result.shape == (shape[0] * scale, shape[1] * scale)
+    assert exact(result, source, scale)
+
+
+def test_monochrome1_comes_out_as_the_inverse_of_monochrome2(upscaler: Upscaler) -> None:
+    source = phantom.draw(64)
+    plain = upscaler.upscale(source, value_range=(0, 4095)).astype(int)
+    inverted = upscaler.upscale(4095 - source, value_range=(0, 4095), inverted=True).astype(int)
+    assert np.abs(4095 - inverted - plain).max() <= 1  # rounding of equal remainders
+
+
+def test_the_same_image_gives_the_same_bytes(upscaler: Upscaler) -> None:
+    source = phantom.draw(96)
+    assert np.array_equal(upscaler.upscale(source), upscaler.upscale(source))
+
+
+def test_it_adds_detail_that_bicubic_does_not(upscaler: Upscaler) -> None:
+    from PIL import Image
+
+    source = (phantom.draw(64) >> 4).astype(np.uint8)
+    bicubic = np.asarray(Image.fromarray(source).resize((256, 256), Image.Resampling.BICUBIC))
+    assert np.abs(upscaler.upscale(source).astype(int) - bicubic).max() > 3
+
+
+def test_no_seam_shows_where_tiles_meet(upscaler: Upscaler) -> None:
+    """The step across a tile border is no larger than across the other block borders around it."""
+    source = phantom.draw(300)
+    result = upscaler.upscale(source, value_range=(0, 4095)).astype(np.float64)
+    from model.tiles import spans
+
+    borders = {
+        4 * edge for span in spans(300, upscaler.card.tile, upscaler.card.overlap) for edge in (span.start, span.stop)
+    } - {0, 1200}
+    steps = np.abs(np.diff(result, axis=1)).mean(axis=0)
+    near = [steps[border - 1] for border in borders]
+    around = [np.median(steps[border - 41 : border + 40 : 4]) for border in borders]
+    assert np.mean(near) < 1.1 * np.mean(around)
+
+
+@pytest.mark.parametrize(
+    ("array", "scale", "message"),
+    [
+        (np.zeros((4, 4), np.float32), 4, "float32"),
+        (np.zeros((4, 4, 3), np.uint8), 4, "shape"),
+        (np.zeros((0, 4), np.uint8), 4, "shape"),
+        (np.zeros((4, 4), np.int32), 4, "int32"),
+        (np.zeros((4, 4), np.uint8), 3, "not by 3"),
+    ],
+)
+def test_what_it_does_not_serve_is_refused(upscaler: Upscaler, array: np.ndarray, scale: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        upscaler.upscale(array, scale)
+
+
+def test_values_beyond_the_declared_range_are_refused(upscaler: Upscaler) -> None:
+    with pytest.raises(ValueError, match="leave the stored range 0 to 4095"):
+        upscaler.upscale(np.full((8, 8), 5000, np.uint16), value_range=(0, 4095))
+
+
+def test_an_answer_that_is_no_number_is_refused(upscaler: Upscaler) -> None:
+    broken = Generator(upscaler.card.architecture)
+    torch.nn.init.constant_(broken.head[0].weight, float("nan"))
+    card = Card(**{**vars(upscaler.card), "name": "broken"})
+    with pytest.raises(NotFinite, match="broken"):
+        Upscaler(broken, card, torch.device("cpu")).upscale(np.zeros((8, 8), np.uint8))
+
+
+def test_progress_ends_at_one(upscaler: Upscaler) -> None:
+    seen: list[float] = []
+    upscaler.upscale(np.zeros((300, 20), np.uint8), progress=seen.append)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    if torch.cuda.is_available():
+        assert Upscaler.load("cxr-x4-lite", "cuda").device.type == "cuda"
+        return
+    with pytest.raises(ValueError, match="no CUDA device"):
+        Upscaler.load("cxr-x4-lite", "cuda")
+
+
+def test_a_window_takes_its_ends_to_one_and_back() -> None:
+    values = np.arange(1000, dtype=np.uint16)
+    window = Window.of(values)
+    unit = window.to_unit(values)
+    assert -1.05 < unit.min() < -0.98
+    assert 0.98 < unit.max() < 1.05
+    assert np.allclose(window.to_stored(unit), values, atol=1e-3)
+    assert np.allclose(Window.of(values, inverted=True).to_unit(values), -unit)
+
+
+def test_a_flat_image_has_a_window_too() -> None:
+    window = Window.of(np.full((4, 4), 7, np.uint16))
+    assert window.half_width > 0
+    assert np.isfinite(window.to_unit(np.full((4, 4), 7, np.uint16))).all()

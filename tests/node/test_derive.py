@@ -1,0 +1,288 @@
+"""The derived image: right in geometry, identity, grey scale and provenance, and valid by an independent validator."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kit import SYNTHETIC_DATA_WAIVER, dciodvfy_errors, image, save, set_pixels, shared
+from pydicom import Dataset, dcmread
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import FileDataset
+
+from dicom_sr_node.derive import geometry, identity, label
+from dicom_sr_node.derive.identity import Label, Maker
+from dicom_sr_node.errors import Skipped
+from dicom_sr_node.pixels import gate
+from dicom_sr_node.pixels.decode import decode
+from dicom_sr_node.process import process
+from dicom_sr_node.settings import Model
+from model.consistency import block_sums
+from model.upscaler import Upscaler
+
+NOW = datetime(2026, 5, 4, 12, 30, 15, tzinfo=UTC)
+MAKER = Maker(model="m", version="1", sha256="ab" * 32, scale=4, label="burned")
+
+
+def derive(
+    source: Dataset, tmp_path: Path, upscaler: Upscaler, *, label: Label = "none", scale: int = 4, name: str = "derived"
+) -> FileDataset:
+    path = save(source, tmp_path / f"{name}-source.dcm")
+    made = process(path, upscaler, model=Model(scale=scale), label=label, now=NOW)  # type: ignore[arg-type]
+    target = tmp_path / f"{name}.dcm"
+    target.write_bytes(made.content)
+    return dcmread(target)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_the_physical_extent_does_not_move(tmp_path: Path, upscaler: Upscaler, scale: int) -> None:
+    source = image()
+    source.PixelSpacing = ["0.148", "0.15"]
+    source.PixelSpacingCalibrationType = "FIDUCIAL"
+    source.EstimatedRadiographicMagnificationFactor = "1.1"
+    source.DetectorElementSpacing = ["0.1", "0.1"]
+    derived = derive(source, tmp_path, upscaler, scale=scale)
+    for keyword in ("ImagerPixelSpacing", "PixelSpacing"):
+        for mine, theirs in zip(derived[keyword].value, source[keyword].value, strict=True):
+            assert math.isclose(float(mine) * scale, float(theirs), rel_tol=1e-12)
+            assert len(str(mine)) <= 16
+    assert (derived.Rows, derived.Columns) == (64 * scale, 64 * scale)
+    assert derived.PixelSpacingCalibrationType == "FIDUCIAL"
+    assert derived.EstimatedRadiographicMagnificationFactor == source.EstimatedRadiographicMagnificationFactor
+    assert derived.DetectorElementSpacing == source.DetectorElementSpacing
+
+
+@pytest.mark.parametrize("spacing", [["0", "0"], ["-1", "1"], ["0.0", "0.1"]])
+def test_a_spacing_that_says_nothing_is_dropped_with_its_calibration(spacing: list[str]) -> None:
+    source = Dataset()
+    source.PixelSpacing, source.PixelSpacingCalibrationType = spacing, "GEOMETRY"
+    assert len(geometry.scaled(source, 4)) == 0
+
+
+def test_shutters_and_collimators_move_with_the_pixels() -> None:
+    source = Dataset()
+    source.ShutterShape = "RECTANGULAR"
+    source.ShutterLeftVerticalEdge, source.ShutterRightVerticalEdge = 7, 195
+    source.CollimatorUpperHorizontalEdge, source.CollimatorLowerHorizontalEdge = 1, 64
+    source.CenterOfCircularShutter, source.RadiusOfCircularShutter = [120, 120], 50
+    scaled = geometry.scaled(source, 4)
+    assert (scaled.ShutterLeftVerticalEdge, scaled.ShutterRightVerticalEdge) == (25, 780)
+    assert (scaled.CollimatorUpperHorizontalEdge, scaled.CollimatorLowerHorizontalEdge) == (1, 256)
+    assert list(scaled.CenterOfCircularShutter) == [478, 478]
+    assert scaled.RadiusOfCircularShutter == 200
+
+
+def test_overlays_keep_each_bit_in_its_place() -> None:
+    bits = np.random.default_rng(0).integers(0, 2, (5, 7), dtype=np.uint8)
+    source = Dataset()
+    source.add_new(0x60000010, "US", 5)
+    source.add_new(0x60000011, "US", 7)
+    source.add_new(0x60000050, "SS", [2, 3])
+    source.add_new(0x60000040, "CS", "G")
+    source.add_new(0x60001301, "IS", "12")
+    source.add_new(0x60003000, "OW", geometry.pack_bits(bits))
+    scaled = geometry.scaled(source, 4)
+    assert (scaled[0x60000010].value, scaled[0x60000011].value) == (20, 28)
+    assert list(scaled[0x60000050].value) == [5, 9]
+    assert scaled[0x60000040].value == "G"
+    assert 0x60001301 not in scaled
+    unpacked = np.unpackbits(np.frombuffer(scaled[0x60003000].value, np.uint8), bitorder="little")[: 20 * 28]
+    assert np.array_equal(unpacked.reshape(20, 28), bits.repeat(4, 0).repeat(4, 1))
+
+
+def test_grey_scale_is_copied_and_pixels_hold_the_original(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = image(inverted=True)
+    source.WindowCenter, source.WindowWidth = ["2000", "1000"], ["1500", "800"]
+    source.WindowCenterWidthExplanation = ["A", "B"]
+    source.SmallestImagePixelValue, source.LargestImagePixelValue = 0, 4095
+    derived = derive(source, tmp_path, upscaler)
+    for keyword in (
+        "WindowCenter WindowWidth WindowCenterWidthExplanation PhotometricInterpretation PresentationLUTShape BitsStored "
+        "PixelIntensityRelationship PixelIntensityRelationshipSign RescaleSlope RescaleIntercept"
+    ).split():
+        assert derived[keyword].value == source[keyword].value, keyword
+    values = decode(derived).values
+    assert np.array_equal(block_sums(values, 4), decode(source).values.astype(np.int64) * 16)
+    assert (derived.SmallestImagePixelValue, derived.LargestImagePixelValue) == (values.min(), values.max())
+    assert derived.HighBit == derived.BitsStored - 1
+
+
+def test_it_says_what_it_is_and_where_it_comes_from(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = image()
+    source.DerivationDescription = "edge enhanced"
+    source.TimezoneOffsetFromUTC = "+0530"
+    derived = derive(source, tmp_path, upscaler)
+    card = upscaler.card
+    assert list(derived.ImageType) == ["DERIVED", "SECONDARY", "", "AI_SUPERRES"]
+    assert derived.ContentQualification == "RESEARCH"
+    assert derived.SyntheticData == "YES"
+    assert derived.SeriesDescription == "AI SR x4 Chest PA"
+    assert derived.SeriesNumber == 9001
+    assert "Not for primary diagnosis" in derived.ImageComments
+    assert card.sha256 in derived.DerivationDescription
+    assert derived.DerivationDescription.endswith("Source: edge enhanced")
+    assert derived.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
+    assert derived.SourceImageSequence[0].SpatialLocationsPreserved == "NO"
+    assert derived.ReferencedSeriesSequence[0].SeriesInstanceUID == source.SeriesInstanceUID
+    assert derived.Manufacturer == "dicom_sr_node"
+    devices = {item.PurposeOfReferenceCodeSequence[0].CodeValue: item for item in derived.ContributingEquipmentSequence}
+    assert devices["109101"].Manufacturer == source.Manufacturer
+    assert devices["109100"].DeviceUID == derived.DeviceUID
+    assert card.sha256 in devices["109100"].ContributionDescription
+    assert (derived.ContentDate, derived.ContentTime[:6]) == ("20260504", "180015")  # in the source's own time zone
+    assert derived.StudyDate == source.StudyDate
+    assert derived.preamble == b"\0" * 128
+
+
+def test_what_belongs_to_another_instance_is_dropped(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = image()
+    source.add_new(0x00091001, "LO", "private")
+    source.PerformedProcedureStepID = "1"
+    source.SmallestPixelValueInSeries = 1
+    source.SpatialResolution = "0.2"
+    source.IrradiationEventUID = "1.2.3"
+    derived = derive(source, tmp_path, upscaler)
+    for keyword in ("PerformedProcedureStepID", "SmallestPixelValueInSeries", "SpatialResolution"):
+        assert keyword not in derived
+    assert not [element for element in derived if element.tag.is_private]
+    assert derived.IrradiationEventUID == source.IrradiationEventUID  # the same exposure
+
+
+@pytest.mark.parametrize(
+    ("charset", "name"),
+    [
+        (["", "ISO 2022 IR 87"], b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B="),
+        (["GB18030"], "Wang^XiaoDong=王^小东".encode("gb18030")),
+        (["ISO_IR 192"], "Müller^Jörg=王^小东".encode()),
+        ([], b"Wr\xf6ng^Charset"),
+    ],
+)
+def test_names_stay_byte_for_byte(tmp_path: Path, upscaler: Upscaler, charset: list[str], name: bytes) -> None:
+    name += b" " * (len(name) % 2)
+    source = image()
+    source.SpecificCharacterSet = charset
+    source.PatientName = "@" * len(name)
+    path, target = save(source, tmp_path / "source.dcm"), tmp_path / "derived.dcm"
+    path.write_bytes(path.read_bytes().replace(b"@" * len(name), name))
+    made = process(path, upscaler, model=Model(), label="none", now=NOW)
+    target.write_bytes(made.content)
+    written = dcmread(target).get_item("PatientName")
+    assert isinstance(written, RawDataElement)
+    assert written.value == name
+
+
+def test_lossy_history_is_kept_and_made_good(tmp_path: Path, upscaler: Upscaler) -> None:
+    known = image()
+    known.LossyImageCompression, known.LossyImageCompressionRatio = "01", "12"
+    known.LossyImageCompressionMethod = "ISO_10918_1"
+    derived = derive(known, tmp_path, upscaler, name="known")
+    assert (derived.LossyImageCompression, derived.LossyImageCompressionRatio) == ("01", 12)
+    silent = image(modality="CR")
+    silent.compress("1.2.840.10008.1.2.4.91", j2k_cr=[10], generate_instance_uid=False)
+    derived = derive(silent, tmp_path, upscaler, name="silent")
+    assert derived.LossyImageCompression == "01"
+    assert derived.LossyImageCompressionMethod == "ISO_15444_1"
+    assert derived.LossyImageCompressionRatio > 2
+
+
+def test_uids_follow_from_source_weights_and_parameters_alone() -> None:
+    source = image()
+
+    def uids(maker: Maker, sha256: str = "s", ds: Dataset = source) -> tuple[str, str]:
+        return identity.sop_instance_uid(ds, sha256, maker), identity.series_instance_uid(ds, maker)
+
+    first = uids(MAKER)
+    assert uids(MAKER) == first
+    assert all(len(uid) <= 44 and uid.startswith("2.25.") for uid in first)
+    for other in ({"sha256": "cd" * 32}, {"scale": 2}, {"label": "none"}):
+        changed = uids(Maker(**{**vars(MAKER), **other}))
+        assert changed[0] != first[0]
+        assert changed[1] != first[1]
+    assert uids(MAKER, "other content")[0] != first[0]
+    second = image(number=2)
+    assert uids(MAKER, ds=second)[1] == first[1]  # the same series for another image of it
+    assert uids(MAKER, ds=second)[0] != first[0]
+
+
+def test_our_own_output_is_never_processed_again(tmp_path: Path, upscaler: Upscaler) -> None:
+    derived = derive(image(), tmp_path, upscaler)
+    with pytest.raises(Skipped, match="already upscaled"):
+        gate.admit(derived)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_burned_label_reads_white_on_black(tmp_path: Path, upscaler: Upscaler, inverted: bool) -> None:
+    source = image(128, inverted=inverted)
+    derived = derive(source, tmp_path, upscaler, label="burned")
+    box, letters = label.draw((512, 512), 4)
+    assert letters.any()
+    shown = decode(derived).values[box.area].astype(int)
+    bright = -shown if inverted else shown
+    assert bright[letters].min() > bright[~letters].max()
+    sums = block_sums(decode(derived).values, 4)
+    outside = np.ones((128, 128), bool)
+    outside[box.top // 4 : box.bottom // 4, box.left // 4 : box.right // 4] = False
+    assert np.array_equal(sums[outside], decode(source).values.astype(np.int64)[outside] * 16)
+    assert str(box) in derived.DerivationDescription
+
+
+def test_a_label_avoids_the_padding_value(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = image(128)
+    source.PixelPaddingValue = 0
+    derived = derive(source, tmp_path, upscaler, label="burned")
+    box, _ = label.draw((512, 512), 4)
+    assert (decode(derived).values[box.area] != 0).all()
+
+
+def test_an_overlay_label_leaves_all_pixels_alone(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = image(128)
+    derived = derive(source, tmp_path, upscaler, label="overlay")
+    assert derived[0x60000022].value == label.OVERLAY_NAME
+    assert derived.overlay_array(0x6000).any()
+    assert np.array_equal(block_sums(decode(derived).values, 4), decode(source).values.astype(np.int64) * 16)
+
+
+def with_every_part(ds: FileDataset) -> FileDataset:
+    ds.ShutterShape = "RECTANGULAR"
+    ds.ShutterLeftVerticalEdge, ds.ShutterRightVerticalEdge = 3, 60
+    ds.ShutterUpperHorizontalEdge, ds.ShutterLowerHorizontalEdge = 3, 60
+    ds.ShutterPresentationValue = 0
+    ds.PixelPaddingValue = 0
+    return ds
+
+
+@pytest.mark.parametrize("kind", ["burned", "overlay", "none"])
+@pytest.mark.parametrize(
+    "source",
+    [image(), image(inverted=True), image(modality="CR"), with_every_part(image())],
+    ids=["dx", "monochrome1", "cr", "dx with shutter and padding"],
+)
+def test_dciodvfy_finds_no_error_that_the_source_does_not_have(
+    tmp_path: Path, upscaler: Upscaler, source: FileDataset, kind: Any
+) -> None:
+    derive(source, tmp_path, upscaler, label=kind)
+    known = dciodvfy_errors(tmp_path / "derived-source.dcm")
+    assert dciodvfy_errors(tmp_path / "derived.dcm") - known <= {SYNTHETIC_DATA_WAIVER}
+
+
+@pytest.mark.parametrize("name", ["cr-fuji-chest-10bit-mono1.dcm", "dx-fuji-8bit-odd-length.dcm"])
+def test_dciodvfy_finds_no_new_error_in_what_is_made_of_real_files(
+    tmp_path: Path, upscaler: Upscaler, name: str
+) -> None:
+    source = shared("dicom", name)
+    made = process(source, upscaler, model=Model(), label="burned", now=NOW)
+    (tmp_path / "derived.dcm").write_bytes(made.content)
+    assert dciodvfy_errors(tmp_path / "derived.dcm") - dciodvfy_errors(source) <= {SYNTHETIC_DATA_WAIVER}
+
+
+def test_an_eight_bit_image_of_odd_size_is_written_with_even_length(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = image()
+    set_pixels(source, (decode(source).values[:63, :61] >> 4).astype(np.uint8))
+    source.BitsStored, source.HighBit = 8, 7
+    derived = derive(source, tmp_path, upscaler)
+    assert (derived.BitsAllocated, len(derived.PixelData) % 2) == (8, 0)
+    assert np.array_equal(block_sums(decode(derived).values, 4), decode(source).values.astype(np.int64) * 16)

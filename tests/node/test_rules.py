@@ -1,0 +1,93 @@
+"""Routing, callers, statuses, backoff: pure decisions."""
+
+from __future__ import annotations
+
+import pytest
+from kit import image
+
+from dicom_sr_node import routing
+from dicom_sr_node.deliver.sender import backoff
+from dicom_sr_node.errors import PeerBusy, PeerDoubts, PeerRefused, Skipped
+from dicom_sr_node.network import status, syntaxes
+from dicom_sr_node.receive.callers import may_send
+from dicom_sr_node.records import FOLDER
+from dicom_sr_node.settings import Match, Peer, Rule
+
+
+def test_without_rules_everything_goes_to_the_folder() -> None:
+    assert routing.destinations(routing.rule_for(image(), ())) == (FOLDER,)
+
+
+def test_the_first_rule_that_matches_decides() -> None:
+    rules = (
+        Rule(name="cr", match=Match(modality=("CR",)), send_to=("A",)),
+        Rule(name="any", send_to=("B", "C")),
+        Rule(name="dx", match=Match(modality=("DX",)), send_to=("D",)),
+    )
+    assert routing.destinations(routing.rule_for(image(modality="CR"), rules)) == ("A",)
+    assert routing.rule_for(image(modality="DX"), rules).name == "any"
+    with pytest.raises(Skipped, match="no rule takes modality DX"):
+        routing.rule_for(image(modality="DX"), rules[:1])
+
+
+PEERS = {
+    "MOD": Peer(ae_title="MODALITY", host="192.0.2.7", allow=("store",)),
+    "PACS": Peer(ae_title="PACS", host="192.0.2.8"),
+}
+
+
+@pytest.mark.parametrize(
+    ("title", "address", "allowed"),
+    [
+        ("ANYONE", "127.0.0.1", True),
+        ("ANYONE", "::1", True),
+        ("MODALITY", "192.0.2.7", True),
+        ("MODALITY", "192.0.2.9", False),
+        ("OTHER", "192.0.2.7", False),
+        ("PACS", "192.0.2.8", False),
+        ("MODALITY", "", False),
+    ],
+)
+def test_only_loopback_and_peers_that_may_store_may_send(title: str, address: str, allowed: bool) -> None:
+    assert may_send(title, address, PEERS) is allowed
+
+
+@pytest.mark.parametrize("answer", [0x0000, 0xB000, 0xB006, 0xB007, 0x0111])
+def test_warnings_and_duplicates_are_stored(answer: int) -> None:
+    assert status.is_stored(answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (0xA700, PeerBusy),
+        (0xA702, PeerBusy),
+        (0x0213, PeerBusy),
+        (0x0110, PeerDoubts),
+        (0xC000, PeerDoubts),
+        (0xC211, PeerDoubts),
+        (0xA900, PeerRefused),
+        (0x0117, PeerRefused),
+        (0x0122, PeerRefused),
+        (0x0124, PeerRefused),
+        (0x1234, PeerRefused),
+    ],
+)
+def test_each_status_has_a_fate(answer: int, kind: type) -> None:
+    assert not status.is_stored(answer)
+    error = status.error_for(answer, "because")
+    assert type(error) is kind
+    assert f"0x{answer:04X}" in str(error)
+    assert "because" in str(error)
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    pauses = [backoff(failures, 30, 900) for failures in range(50)]
+    for failures, pause in enumerate(pauses):
+        longest = min(900, 30 * 2.0**failures)
+        assert 0.8 * longest <= pause <= longest
+
+
+def test_deflated_syntaxes_are_never_offered() -> None:
+    assert not set(syntaxes.REFUSED) & set(syntaxes.ACCEPTED)
+    assert "1.2.840.10008.1.2.1.99" in syntaxes.REFUSED

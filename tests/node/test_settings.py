@@ -1,0 +1,131 @@
+"""A configuration is a type: a mistake stops the start and says where it stands."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from kit import ROOT, srnode
+from pydantic import BaseModel
+
+from dicom_sr_node.errors import ConfigRefused
+from dicom_sr_node.settings import Match, Peer, Rule, Settings, load
+
+GOOD = """
+[scp]
+port = 11113
+[peers.PACS]
+ae_title = "ORTHANC"
+host = "127.0.0.1"
+[[rules]]
+name = "chest"
+match.modality = ["DX"]
+send_to = ["PACS"]
+"""
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "node.toml"
+    path.write_text(text)
+    return path
+
+
+def refusal(path: Path, environment: dict[str, str] | None = None) -> str:
+    with pytest.raises(ConfigRefused) as caught:
+        load(path, environment or {})
+    return str(caught.value)
+
+
+def test_file_over_defaults_and_environment_over_file(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    settings = load(path, {"SRNODE__SCP__PORT": "11200", "SRNODE__PEERS__PACS__AE_TITLE": "OTHER"})
+    assert settings.scp.port == 11200
+    assert settings.peers["PACS"].ae_title == "OTHER"
+    assert settings.node.ae_title == "SRNODE"
+    assert load(path, {}).scp.port == 11113
+
+
+def test_without_a_file_the_variable_names_one_and_without_that_the_defaults_hold(tmp_path: Path) -> None:
+    assert load(None, {"SRNODE_CONFIG": str(written(tmp_path, GOOD))}).scp.port == 11113
+    assert load(None, {}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[scp]\nprot = 1", "scp.prot: unknown key; did you mean port?"),
+        ("[spc]\nport = 1", "spc: unknown key; did you mean scp?"),
+        ("[scp]\nport = 99999", "scp.port"),
+        ('[scp]\nport = "x"', "not 'x'"),
+        ('[node]\nae_title = "A TITLE THAT IS TOO LONG"', "node.ae_title"),
+        ("[model]\nscale = 3", "model.scale"),
+        ('[database]\nurl = "mysql://x"', "postgresql+psycopg"),
+        ("[peers.P]\nhost = 'h'", "peers.P.ae_title"),
+        ('[peers.P]\nae_title = "P"\nhost = "h"\nprot = 1', "peers.P.prot: unknown key; did you mean port?"),
+        ('[peers.P]\nae_title = "P"\nhost = "h"\ncommitment = "required"', "peers.P.commitment"),
+        ('[[rules]]\nname = "a"\nsend_to = ["NOBODY"]', "'NOBODY', which is no peer"),
+        ('[[rules]]\nname = "a"\n[[rules]]\nname = "a"', "two rules are named 'a'"),
+        ('[[rules]]\nname = "a"\nmatch.modalty = ["CR"]', "rules.0.match.modalty: unknown key; did you mean modality?"),
+        ("[scp\nport = 1", "not valid TOML"),
+    ],
+)
+def test_each_mistake_is_named(tmp_path: Path, text: str, told: str) -> None:
+    assert told in refusal(written(tmp_path, text))
+
+
+def test_all_mistakes_are_told_at_once_each_with_its_line(tmp_path: Path) -> None:
+    told = refusal(written(tmp_path, '[node]\nae_titel = "X"\n\n[scp]\n# a comment\nport = 0\n'))
+    assert "line 2" in told
+    assert "line 6" in told
+
+
+def test_a_mistake_in_the_environment_names_the_variable(tmp_path: Path) -> None:
+    told = refusal(written(tmp_path, GOOD), {"SRNODE__SCP__HOSTT": "x"})
+    assert "SRNODE__SCP__HOSTT" in told
+    assert "did you mean host?" in told
+
+
+def test_the_line_of_the_second_rule_is_told(tmp_path: Path) -> None:
+    told = refusal(written(tmp_path, '[[rules]]\nname = "a"\n[[rules]]\nname = "b"\nsendto = []\n'))
+    assert "line 5" in told
+
+
+def test_a_typo_stops_the_start_with_exit_code_3(tmp_path: Path) -> None:
+    path = written(tmp_path, f'[node]\ndata_dir = "{tmp_path / "var"}"\n[scp]\nprot = 1\n')
+    for command in ("serve", "receive", "work", "deliver", "status"):
+        done = srnode("-c", path, command, check=False)
+        assert done.returncode == 3, done.stderr
+        assert "scp.prot" in done.stderr
+    assert not (tmp_path / "var").exists()
+
+
+def test_a_missing_file_is_a_refusal_not_the_defaults(tmp_path: Path) -> None:
+    done = srnode("config", "check", "-c", tmp_path / "none.toml", check=False)
+    assert done.returncode == 3
+    assert "no such configuration file" in done.stderr
+
+
+def test_the_shipped_configuration_is_right_and_shows_every_key_with_a_comment() -> None:
+    path = ROOT / "config" / "node.toml"
+    load(path, {})
+    text = path.read_text()
+    sections = {name: field.annotation for name, field in Settings.model_fields.items()}
+    sections |= {"peers": Peer, "rules": Rule}
+    for section, model in sections.items():
+        assert f"[{section}" in text, section
+        assert isinstance(model, type)
+        assert issubclass(model, BaseModel)
+        for key in model.model_fields:
+            wanted = "match.modality" if model is Rule and key == "match" else key
+            line = next((line for line in text.splitlines() if line.lstrip("# ").startswith(f"{wanted} =")), None)
+            assert line is not None, f"{section}.{key} is not in config/node.toml"
+            assert "#" in line.partition("=")[2], f"{section}.{key} has no comment"
+    assert set(Match.model_fields) == {"modality"}
+
+
+def test_the_shipped_defaults_are_the_code_s_defaults() -> None:
+    values = tomllib.loads((ROOT / "config" / "node.toml").read_text())
+    values.pop("peers", None)
+    values.pop("rules", None)
+    assert Settings(**values) == Settings()

@@ -1,0 +1,238 @@
+"""The queue keeps its word: one holder at a time, stale holders fenced, nothing doubled."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import update
+
+from dicom_sr_node import app
+from dicom_sr_node.errors import Fenced, NodeError, NotFound
+from dicom_sr_node.records import FOLDER, Identity, Job, State, Stored
+from dicom_sr_node.settings import Database, Node, Settings
+from dicom_sr_node.store import engine as database
+from dicom_sr_node.store import tables
+
+MADE = {"sop_class_uid": "1.2", "sop_instance_uid": "2.25.1", "series_uid": "2.25.2", "model": "m", "scale": 4}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(node=Node(data_dir=tmp_path))
+
+
+@pytest.fixture
+def store(settings: Settings) -> app.Store:
+    made = app.store(settings)
+    database.upgrade(made.engine)
+    return made
+
+
+def receive(store: app.Store, uid: str = "1.2.3", sha: str = "a", file: str | None = None) -> int | None:
+    said = Identity(sop_class_uid="1.2", sop_instance_uid=uid, study_uid="1.4", series_uid="1.5", modality="DX")
+    stored = Stored(name=file or f"{uid}-{sha}", sha256=sha, bytes=10)
+    return store.instances.receive(said, stored, transfer_syntax_uid="1.2.840.10008.1.2.1", calling_ae="MOD")
+
+
+def claimed(store: app.Store, worker: str = "w", lease_s: float = 60) -> Job:
+    job = store.jobs.claim(worker, lease_s)
+    assert job is not None
+    return job
+
+
+def test_the_migrations_make_the_schema_of_the_tables(store: app.Store) -> None:
+    with store.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+
+
+def test_upgrading_again_changes_nothing(store: app.Store) -> None:
+    receive(store)
+    database.upgrade(store.engine)
+    assert store.jobs.counts()[State.READY] == 1
+
+
+def test_sqlite_is_durable(store: app.Store) -> None:
+    with store.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 3  # EXTRA
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_a_damaged_database_is_refused_and_kept(settings: Settings, store: app.Store) -> None:
+    for number in range(200):
+        receive(store, uid=f"1.2.{number}")
+    store.engine.dispose()
+    path = settings.node.data_dir / database.FILE
+    content = bytearray(path.read_bytes())
+    content[4096 : len(content)] = b"\x5a" * (len(content) - 4096)
+    path.write_bytes(content)
+    with pytest.raises(NodeError, match="restore a backup"):
+        database.upgrade(database.connect(settings))
+    assert path.read_bytes() == bytes(content)
+
+
+def test_a_database_that_must_exist_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="has `srnode serve` run"):
+        app.store(Settings(node=Node(data_dir=tmp_path / "none")), must_exist=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_same_bytes_make_one_image_and_one_job(store: app.Store) -> None:
+    first = receive(store)
+    assert first is not None
+    assert receive(store, file="another") is None
+    assert len(store.jobs.ls(None, 10)) == 1
+    assert [event["what"] for event in store.instances.events(first)] == ["received", "received again"]
+
+
+def test_the_same_uid_with_other_content_is_kept_beside_the_first_and_flagged(store: app.Store) -> None:
+    first, second = receive(store, sha="a"), receive(store, sha="b")
+    assert first != second
+    assert second is not None
+    assert len(store.jobs.ls(None, 10)) == 2
+    assert "uid conflict" in [event["what"] for event in store.instances.events(second)]
+
+
+def test_jobs_are_claimed_oldest_first_and_once(store: app.Store) -> None:
+    for number in range(3):
+        receive(store, uid=f"1.2.{number}")
+    held = [claimed(store).instance_id for _ in range(3)]
+    assert held == sorted(held)
+    assert store.jobs.claim("w", 60) is None
+
+
+def test_a_job_whose_lease_ran_out_goes_to_another_and_the_first_is_fenced(store: app.Store) -> None:
+    receive(store)
+    stale = claimed(store, "first", lease_s=-1)
+    fresh = claimed(store, "second")
+    assert (fresh.id, fresh.attempt, fresh.failures) == (stale.id, stale.attempt + 1, 1)
+    stored = Stored(name="f", sha256="s", bytes=1)
+    for write in (
+        lambda: store.jobs.done(stale, MADE, stored, (FOLDER,)),
+        lambda: store.jobs.fail(stale, "x", delay_s=0),
+        lambda: store.jobs.end(stale, State.DEAD, "x"),
+        lambda: store.jobs.renew(stale, 60),
+        lambda: store.jobs.put_back(stale),
+    ):
+        with pytest.raises(Fenced):
+            write()
+    assert store.outputs.of_job(stale.id) is None
+    assert store.jobs.get(fresh.id).worker == "second"
+
+
+def test_done_commits_output_and_deliveries_together(store: app.Store) -> None:
+    receive(store)
+    job = claimed(store)
+    assert store.jobs.done(job, MADE, Stored(name="f", sha256="s", bytes=1), ("A", "B"))
+    output = store.outputs.of_job(job.id)
+    assert output is not None
+    assert [way.destination for way in store.deliveries.of_output(output.id)] == ["A", "B"]
+    assert store.jobs.get(job.id).state == State.DONE
+
+
+def test_a_second_output_of_the_same_uid_is_not_kept(store: app.Store) -> None:
+    receive(store, uid="1.2.1")
+    receive(store, uid="1.2.2")
+    assert store.jobs.done(claimed(store), MADE, Stored(name="f", sha256="s", bytes=1), ("A",))
+    assert not store.jobs.done(claimed(store), MADE, Stored(name="g", sha256="t", bytes=1), ("A",))
+    assert store.deliveries.counts() == {"A": {**dict.fromkeys(State, 0), State.READY: 1}}
+
+
+def test_what_a_dead_process_held_is_released_by_its_successor_only(store: app.Store) -> None:
+    receive(store, uid="1.2.1")
+    receive(store, uid="1.2.2")
+    mine, other = claimed(store, "host/work-0"), claimed(store, "host/work-1")
+    assert store.jobs.release("host/work-0") == 1
+    assert store.jobs.get(mine.id).state == State.READY
+    assert store.jobs.get(other.id).state == State.RUNNING
+    with pytest.raises(Fenced):
+        store.jobs.renew(mine, 60)
+
+
+def test_a_failed_try_waits_for_its_delay(store: app.Store) -> None:
+    receive(store)
+    job = claimed(store)
+    store.jobs.fail(job, "because", delay_s=60)
+    assert store.jobs.claim("w", 60) is None
+    assert store.jobs.get(job.id).reason == "because"
+    with store.engine.begin() as connection:
+        connection.execute(update(tables.job).values(run_at=0))
+    assert claimed(store).failures == 1
+
+
+def test_dead_and_skipped_jobs_can_be_retried_and_others_not(store: app.Store) -> None:
+    receive(store)
+    job = claimed(store)
+    with pytest.raises(NotFound, match="is running"):
+        store.jobs.retry(job.id)
+    store.jobs.end(job, State.DEAD, "broken")
+    assert store.jobs.retry(job.id).state == State.READY
+    again = claimed(store)
+    assert (again.failures, again.attempt) == (0, job.attempt + 1)
+
+
+def test_a_cancelled_job_fences_its_worker(store: app.Store) -> None:
+    receive(store)
+    job = claimed(store)
+    assert store.jobs.cancel(job.id).state == State.SKIPPED
+    with pytest.raises(Fenced):
+        store.jobs.done(job, MADE, Stored(name="f", sha256="s", bytes=1), ("A",))
+    assert store.jobs.skip_reasons() == {"cancelled by hand": 1}
+
+
+def test_dead_deliveries_of_a_job_are_sent_again_by_hand(store: app.Store) -> None:
+    receive(store)
+    job = claimed(store)
+    store.jobs.done(job, MADE, Stored(name="f", sha256="s", bytes=1), ("A",))
+    way = store.deliveries.claim("d", 60)
+    assert way is not None
+    store.deliveries.dead(way, "refused")
+    assert store.deliveries.claim("d", 60) is None
+    assert store.deliveries.retry(job.id) == 1
+    assert store.deliveries.claim("d", 60) is not None
+
+
+def test_a_delivery_can_be_claimed_for_one_destination(store: app.Store) -> None:
+    receive(store)
+    store.jobs.done(claimed(store), MADE, Stored(name="f", sha256="s", bytes=1), ("A", "B"))
+    way = store.deliveries.claim("d", 60, "B")
+    assert way is not None
+    assert way.destination == "B"
+    assert store.deliveries.claim("d", 60, "B") is None
+
+
+def _drain(settings: Settings, worker: str, seen: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
+    store = app.store(settings)
+    while (job := store.jobs.claim(worker, 60)) is not None:
+        made = {**MADE, "sop_instance_uid": f"2.25.{job.id}"}
+        store.jobs.done(job, made, Stored(name=f"f{job.id}", sha256="s", bytes=1), ("A",))
+        seen.put(job.id)
+    seen.put(None)
+
+
+def test_many_workers_share_the_queue_without_doing_anything_twice(settings: Settings, store: app.Store) -> None:
+    for number in range(60):
+        receive(store, uid=f"1.2.{number}")
+    context = multiprocessing.get_context("spawn")
+    seen = context.Queue()
+    workers = [context.Process(target=_drain, args=(settings, f"w{n}", seen)) for n in range(4)]
+    for worker in workers:
+        worker.start()
+    done, ended = [], 0
+    while ended < len(workers):
+        answer = seen.get(timeout=60)
+        ended, done = (ended + 1, done) if answer is None else (ended, [*done, answer])
+    for worker in workers:
+        worker.join()
+    assert sorted(done) == list(range(1, 61))
+    assert store.jobs.counts()[State.DONE] == 60
+
+
+def test_a_url_names_another_database(tmp_path: Path) -> None:
+    settings = Settings(database=Database(url=f"sqlite:///{tmp_path / 'other.db'}"))
+    database.upgrade(database.connect(settings))
+    assert (tmp_path / "other.db").is_file()

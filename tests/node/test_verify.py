@@ -1,0 +1,116 @@
+"""`srnode verify` passes what the node makes and fails what was altered by one unit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kit import image, save, srnode
+from pydicom import dcmread
+from pydicom.dataset import FileDataset
+
+from dicom_sr_node.process import process
+from dicom_sr_node.settings import Model
+from dicom_sr_node.verify import verify
+from model.upscaler import Upscaler
+
+
+@pytest.fixture
+def pair(tmp_path: Path, upscaler: Upscaler) -> tuple[Path, Path]:
+    ds = image(128)
+    ds.PixelSpacing = ["0.143", "0.143"]
+    source = save(ds, tmp_path / "source.dcm")
+    made = process(source, upscaler, model=Model(), label="burned", now=datetime(2026, 1, 1, tzinfo=UTC))
+    derived = tmp_path / "derived.dcm"
+    derived.write_bytes(made.content)
+    return derived, source
+
+
+def failed(derived: Path, source: Path) -> list[str]:
+    return [check.name for check in verify(derived, source) if not check.passed]
+
+
+def test_what_the_node_makes_passes(pair: tuple[Path, Path]) -> None:
+    assert failed(*pair) == []
+
+
+def pixel(row: int, column: int, by: int = 1) -> Callable[[FileDataset], None]:
+    def change(ds: FileDataset) -> None:
+        values = np.frombuffer(ds.PixelData, "<u2").reshape(ds.Rows, ds.Columns).copy()
+        values[row, column] = values[row, column] + by if values[row, column] < 4095 else values[row, column] - by
+        ds.PixelData = values.tobytes()
+
+    return change
+
+
+def element(keyword: str, value: object) -> Callable[[FileDataset], None]:
+    return lambda ds: setattr(ds, keyword, value)
+
+
+def in_source_image(keyword: str, value: str) -> Callable[[FileDataset], None]:
+    return lambda ds: setattr(ds.SourceImageSequence[0], keyword, value)
+
+
+ALTERATIONS = {
+    "a pixel": (pixel(200, 200), "block means"),
+    "the first pixel": (pixel(0, 0), "block means"),
+    "the last pixel": (pixel(511, 511), "block means"),
+    "a pixel of the label": (pixel(508, 3), "label"),
+    "a spacing": (element("PixelSpacing", ["0.03575", "0.03576"]), "extent"),
+    "the detector's spacing": (element("ImagerPixelSpacing", ["0.78126", "0.78125"]), "extent"),
+    "a missing spacing": (lambda ds: delattr(ds, "PixelSpacing"), "extent"),
+    "the referenced image": (in_source_image("ReferencedSOPInstanceUID", "1.2.3"), "source image"),
+    "the referenced class": (in_source_image("ReferencedSOPClassUID", "1.2.840.10008.5.1.4.1.1.1"), "source image"),
+    "the referenced series": (
+        lambda ds: setattr(ds.ReferencedSeriesSequence[0], "SeriesInstanceUID", "1.2.3"),
+        "source series",
+    ),
+    "no references": (lambda ds: delattr(ds, "SourceImageSequence"), "source image"),
+    "the window": (element("WindowCenter", "2049"), "grey scale"),
+    "the photometric interpretation": (element("PhotometricInterpretation", "MONOCHROME1"), "grey scale"),
+    "the patient": (element("PatientID", "OTHER"), "patient and study"),
+    "the study": (element("StudyInstanceUID", "1.2.3"), "patient and study"),
+    "the series": (element("SeriesInstanceUID", "1.2.3"), "series"),
+    "the qualification": (element("ContentQualification", "PRODUCT"), "qualification"),
+    "the synthetic flag": (element("SyntheticData", "NO"), "synthetic data"),
+    "the image type": (element("ImageType", ["ORIGINAL", "PRIMARY"]), "image type"),
+    "the weights": (element("DeviceUID", "1.2.3"), "weights"),
+    "the comment": (element("ImageComments", ""), "image comments"),
+}
+
+
+@pytest.mark.parametrize(("change", "check"), ALTERATIONS.values(), ids=ALTERATIONS.keys())
+def test_what_was_altered_fails(pair: tuple[Path, Path], change: Callable[[FileDataset], None], check: str) -> None:
+    derived, source = pair
+    ds = dcmread(derived)
+    change(ds)
+    assert check in failed(save(ds, derived), source)
+
+
+def test_another_source_fails(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    other = save(image(128, seed=9), tmp_path / "other.dcm")
+    assert "block means" in failed(pair[0], other)
+    assert "size" in failed(pair[0], save(image(64), tmp_path / "small.dcm"))
+
+
+def test_a_file_that_the_node_did_not_make_fails(pair: tuple[Path, Path]) -> None:
+    assert failed(pair[1], pair[1]) == ["provenance"]
+
+
+def test_the_command_tells_pass_and_fail_by_its_exit_code(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    derived, source = pair
+    done = srnode("verify", derived, source)
+    assert done.stdout.strip().endswith("verify: PASS")
+    ds = dcmread(derived)
+    pixel(200, 200)(ds)
+    done = srnode("verify", save(ds, tmp_path / "bad.dcm"), source, check=False)
+    assert done.returncode == 1
+    assert "FAIL  block means" in done.stdout
+    assert "source row 51, column 51" in done.stdout
+    done = srnode("verify", derived, tmp_path / "none.dcm", check=False)
+    assert done.returncode == 1
+    assert "none.dcm" in done.stderr
+    assert "Traceback" not in done.stderr
