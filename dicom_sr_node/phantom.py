@@ -229,7 +229,8 @@ def dicom(
 ) -> FileDataset:
     """The phantom as a DX or CR image, MONOCHROME1 if inverted; the same bytes for the same arguments."""
     uid = f"{_ROOT}.{study}.{modality == 'CR':d}.{inverted:d}.{number}"
-    ds = FileDataset("", {}, file_meta=file_meta(_CLASSES[modality], uid, ExplicitVRLittleEndian), preamble=b"\0" * 128)
+    meta = file_meta(_CLASSES[modality], uid, ExplicitVRLittleEndian)
+    ds = FileDataset("", {}, b"\0" * 128, meta, is_implicit_VR=False, is_little_endian=True)
     _set_patient_and_study(ds, study)
     _set_series(ds, modality, f"{_ROOT}.{study}.{modality == 'CR':d}", number)
     _set_image(ds, (2**BITS - 1 - pixels) if inverted else pixels, inverted)

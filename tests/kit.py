@@ -50,6 +50,14 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, so that the kernel has closed all that it held open."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 def need(program: str, package: str) -> str:
     """The path of a Debian tool, or a skip that says how to get it."""
     found = shutil.which(program)
@@ -161,6 +169,7 @@ class Node:
     def kill(self, role: str) -> int:
         pid = wait_until(lambda: self.pids(role), 30, f"a process of role {role}")[0]
         os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: is_gone(pid), 10, f"the end of role {role}")
         return pid
 
     def storescu(

@@ -10,7 +10,6 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
-from pynetdicom.transport import ThreadedAssociationServer
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_sr_node import log
@@ -35,12 +34,7 @@ class Receiver:
 
     def __init__(self, settings: Settings, spool: Spool, instances: Instances) -> None:
         self._settings, self._spool, self._instances = settings, spool, instances
-        self._server: ThreadedAssociationServer | None = None
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        return self._settings.scp.port
+        self._ae = self._entity()
 
     def start(self) -> None:
         """Adopt what an earlier process left, then listen. Raises NodeError when the port is taken."""
@@ -54,18 +48,16 @@ class Receiver:
             (evt.EVT_C_STORE, self._on_store),
         ]
         try:
-            self._server = self._ae().start_server((scp.host, scp.port), block=False, evt_handlers=handlers)
+            self._ae.start_server((scp.host, scp.port), block=False, evt_handlers=handlers)
         except OSError as error:
             raise NodeError(f"cannot listen on {scp.host}:{scp.port} (scp.host, scp.port): {error}") from error
         _log.info("listening", extra={"ae_title": self._settings.node.ae_title, "host": scp.host, "port": scp.port})
 
     def stop(self) -> None:
         """Take no more associations, and end those that are open."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server = None
+        self._ae.shutdown()
 
-    def _ae(self) -> AE:
+    def _entity(self) -> AE:
         scp = self._settings.scp
         ae = AE(ae_title=self._settings.node.ae_title)
         ae.implementation_class_uid = identity.IMPLEMENTATION_CLASS_UID
@@ -73,7 +65,7 @@ class Receiver:
         ae.maximum_pdu_size = guard.MAX_PDU_BYTES
         ae.maximum_associations = scp.max_associations
         ae.require_called_aet = scp.require_called_ae_title
-        ae.network_timeout = ae.dimse_timeout = scp.idle_timeout_s
+        ae.network_timeout = ae.dimse_timeout = ae.acse_timeout = scp.idle_timeout_s
         ae.add_supported_context(Verification)
         for uid in syntaxes.storage_classes(scp.accept):
             ae.add_supported_context(uid, syntaxes.ACCEPTED)

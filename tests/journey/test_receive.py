@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kit import Archive, Node, image, need, run, save, started
+from kit import Archive, Node, image, need, run, save, srnode, wait_until
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
-from pynetdicom import AE
+from pynetdicom import AE, build_context
+from pynetdicom.dimse_primitives import C_STORE
 
 from dicom_sr_node import app
 from dicom_sr_node.pixels import header
@@ -23,9 +26,17 @@ from dicom_sr_node.records import State
 def receiver(tmp_path: Path) -> Iterator[Node]:
     """Only the receive role: what it took in stays in the queue."""
     node = Node.configure(tmp_path)
+    with _receiving(node):
+        yield node
+
+
+@contextmanager
+def _receiving(node: Node) -> Iterator[None]:
     node.start("receive")
-    yield node
-    node.stop()
+    try:
+        yield
+    finally:
+        node.stop()
 
 
 def store(node: Node, ds: Dataset, syntax: str = ExplicitVRLittleEndian, sop_class: str | None = None) -> int:
@@ -136,8 +147,6 @@ def test_a_data_set_that_is_another_than_announced_is_refused(receiver: Node) ->
     ae = AE(ae_title="SENDER")
     ae.add_requested_context(ds.SOPClassUID, ExplicitVRLittleEndian)
     assoc = ae.associate("127.0.0.1", receiver.settings.scp.port, ae_title="SRNODE")
-    from pynetdicom.dimse_primitives import C_STORE
-
     send = assoc.dimse.send_msg
 
     def lie(primitive: C_STORE, context_id: int) -> None:
@@ -151,15 +160,18 @@ def test_a_data_set_that_is_another_than_announced_is_refused(receiver: Node) ->
 
 
 def test_a_wrong_called_ae_title_is_rejected(receiver: Node) -> None:
-    assoc = AE(ae_title="SENDER").associate("127.0.0.1", receiver.settings.scp.port, [_context()], ae_title="OTHER")
+    contexts = [build_context("1.2.840.10008.1.1")]
+    port = receiver.settings.scp.port
+    assoc = AE(ae_title="SENDER").associate("127.0.0.1", port, contexts, ae_title="OTHER")
     assert assoc.is_rejected
     assert assoc.acceptor.primitive.diagnostic == 0x07
 
 
-def _context() -> object:
-    from pynetdicom import build_context
-
-    return build_context("1.2.840.10008.1.1")
+def _fill(path: Path) -> None:
+    """Take all that is left of a file system."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
 
 
 def test_a_full_disk_is_out_of_resources_and_the_node_goes_on(tmp_path: Path) -> None:
@@ -173,13 +185,10 @@ def test_a_full_disk_is_out_of_resources_and_the_node_goes_on(tmp_path: Path) ->
     if mounted.returncode:
         pytest.skip("cannot mount a small file system: run as root")
     try:
-        with started(node) if False else _receiving(node):
+        with _receiving(node):
             assert store(node, image(64)) == 0x0000
             filler = data_dir / "filler"
-            with filler.open("wb") as file, pytest.raises(OSError, match="No space"):
-                while True:
-                    file.write(b"x" * 4096)
-                    file.flush()
+            _fill(filler)
             assert store(node, image(512, number=2)) == 0xA700
             assert [path.suffix for path in (data_dir / "spool" / "tmp" / "receive").iterdir()] == []
             filler.unlink()
@@ -187,20 +196,6 @@ def test_a_full_disk_is_out_of_resources_and_the_node_goes_on(tmp_path: Path) ->
             assert len(node.store.jobs.ls(None, 10)) == 2
     finally:
         subprocess.run(["umount", "-l", data_dir], check=False)
-
-
-def _receiving(node: Node):  # type: ignore[no-untyped-def]
-    from contextlib import contextmanager
-
-    @contextmanager
-    def running() -> Iterator[Node]:
-        node.start("receive")
-        try:
-            yield node
-        finally:
-            node.stop()
-
-    return running()
 
 
 def test_an_orphan_of_a_killed_receiver_is_adopted(tmp_path: Path) -> None:
@@ -224,7 +219,7 @@ def test_an_orphan_of_a_killed_receiver_is_adopted(tmp_path: Path) -> None:
 
 
 def test_a_silent_caller_does_not_hold_the_node(tmp_path: Path) -> None:
-    node = Node.configure(tmp_path, more="", sections="")
+    node = Node.configure(tmp_path)
     config = node.config.read_text().replace("[scp]\n", "[scp]\nidle_timeout_s = 1\nmax_associations = 2\n")
     node.config.write_text(config)
     with _receiving(node):
@@ -234,7 +229,9 @@ def test_a_silent_caller_does_not_hold_the_node(tmp_path: Path) -> None:
         for connection in silent:
             connection.settimeout(20)
             assert connection.recv(1) == b""  # cut off
-        run(need("echoscu", "dcmtk"), "-aec", "SRNODE", "127.0.0.1", str(node.settings.scp.port))
+            connection.close()
+        echo = (need("echoscu", "dcmtk"), "-aec", "SRNODE", "127.0.0.1", str(node.settings.scp.port))
+        wait_until(lambda: run(*echo, check=False).returncode == 0, 5, "an answer to C-ECHO")
 
 
 def test_write_sync_rename_sync_commit_come_before_the_response(tmp_path: Path) -> None:
@@ -252,7 +249,7 @@ def test_write_sync_rename_sync_commit_come_before_the_response(tmp_path: Path) 
         tracer.stderr.readline()  # attached
         node.storescu(save(image(), tmp_path / "a.dcm"))
         tracer.terminate()
-        tracer.wait()
+        tracer.communicate()
     lines = trace.read_text().splitlines()
 
     def first(*parts: str, after: int = -1) -> int:
@@ -271,8 +268,6 @@ def test_write_sync_rename_sync_commit_come_before_the_response(tmp_path: Path) 
 def test_two_nodes_never_share_a_data_directory(tmp_path: Path) -> None:
     node = Node.configure(tmp_path)
     with _receiving(node):
-        from kit import srnode
-
         done = srnode("-c", node.config, "receive", check=False)
         assert done.returncode == 1
         assert "another `receive` already works" in done.stderr
@@ -281,8 +276,6 @@ def test_two_nodes_never_share_a_data_directory(tmp_path: Path) -> None:
 def test_a_port_that_is_taken_stops_the_start(tmp_path: Path, archive: Archive) -> None:
     node = Node.configure(tmp_path)
     node.config.write_text(node.config.read_text().replace(str(node.settings.scp.port), str(archive.port)))
-    from kit import srnode
-
     done = srnode("-c", node.config, "serve", check=False)
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{archive.port}" in done.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -18,7 +20,7 @@ def test_spans_cover_the_length_with_overlap_and_equal_size(length: int, tile: i
     assert found[-1].stop == length
     assert len({span.stop - span.start for span in found}) == 1
     assert found[0].stop <= tile
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         assert before.start < after.start <= before.stop
     for first, third in zip(found, found[2:], strict=False):
         assert first.stop <= third.start  # no pixel in three spans

@@ -16,10 +16,26 @@ from pydicom import dcmread
 from dicom_sr_node.verify import verify
 from model.consistency import block_sums
 
-COMMANDS = (
-    "serve receive work deliver demo upscale verify status echo send "
-    "jobs,ls jobs,show jobs,retry jobs,cancel config,check config,show models,ls models,verify"
-).split()
+COMMANDS = [
+    "serve",
+    "receive",
+    "work",
+    "deliver",
+    "demo",
+    "upscale",
+    "verify",
+    "status",
+    "echo",
+    "send",
+    "jobs,ls",
+    "jobs,show",
+    "jobs,retry",
+    "jobs,cancel",
+    "config,check",
+    "config,show",
+    "models,ls",
+    "models,verify",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -100,10 +100,18 @@ def test_grey_scale_is_copied_and_pixels_hold_the_original(tmp_path: Path, upsca
     source.WindowCenterWidthExplanation = ["A", "B"]
     source.SmallestImagePixelValue, source.LargestImagePixelValue = 0, 4095
     derived = derive(source, tmp_path, upscaler)
-    for keyword in (
-        "WindowCenter WindowWidth WindowCenterWidthExplanation PhotometricInterpretation PresentationLUTShape BitsStored "
-        "PixelIntensityRelationship PixelIntensityRelationshipSign RescaleSlope RescaleIntercept"
-    ).split():
+    for keyword in [
+        "WindowCenter",
+        "WindowWidth",
+        "WindowCenterWidthExplanation",
+        "PhotometricInterpretation",
+        "PresentationLUTShape",
+        "BitsStored",
+        "PixelIntensityRelationship",
+        "PixelIntensityRelationshipSign",
+        "RescaleSlope",
+        "RescaleIntercept",
+    ]:
         assert derived[keyword].value == source[keyword].value, keyword
     values = decode(derived).values
     assert np.array_equal(block_sums(values, 4), decode(source).values.astype(np.int64) * 16)

@@ -49,7 +49,7 @@ def test_file_and_folder_are_synced_in_the_right_order(tmp_path: Path, monkeypat
     fsync, rename = os.fsync, Path.rename
 
     def watched_fsync(descriptor: int) -> None:
-        order.append("folder" if os.path.isdir(f"/proc/self/fd/{descriptor}") else "file")
+        order.append("folder" if Path(f"/proc/self/fd/{descriptor}").is_dir() else "file")
         fsync(descriptor)
 
     def watched_rename(self: Path, target: Path) -> Path:
