@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -45,9 +46,16 @@ def wait_until(found: Callable[[], T], within_s: float = 60, what: str = "it") -
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on, below those that the kernel gives to outgoing connections."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def is_gone(pid: int) -> bool:
@@ -169,7 +177,7 @@ class Node:
     def kill(self, role: str) -> int:
         pid = wait_until(lambda: self.pids(role), 30, f"a process of role {role}")[0]
         os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: is_gone(pid), 10, f"the end of role {role}")
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), 10, f"the end of role {role}")  # reaped: all threads gone
         return pid
 
     def storescu(
