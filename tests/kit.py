@@ -135,11 +135,11 @@ class Node:
 
     @classmethod
     def configure(
-        cls, folder: Path, *, peers: dict[str, int] | None = None, more: str = "", sections: str = ""
+        cls, folder: Path, *, peers: dict[str, int] | None = None, more: str = "", port: int | None = None
     ) -> Node:
         """peers: name (also the AE title) -> port; all of them get every result."""
         config = folder / "node.toml"
-        config.write_text(_node_toml(folder, peers or {}, more, sections), encoding="utf-8")
+        config.write_text(_node_toml(folder, peers or {}, more, port or free_port()), encoding="utf-8")
         return cls(config, load(config, {}), folder / "node.log")
 
     def start(self, *command: str) -> None:
@@ -198,19 +198,18 @@ class Node:
         return wait_until(settled, within_s, f"the end of {jobs} jobs (log: {self.log})")
 
 
-def _node_toml(folder: Path, peers: dict[str, int], more: str, sections: str) -> str:
+def _node_toml(folder: Path, peers: dict[str, int], more: str, port: int) -> str:
     lines = [
         "[node]",
         f'data_dir = "{folder / "var"}"',
         "[scp]",
-        f"port = {free_port()}",
+        f"port = {port}",
         "[work]",
         "lease_s = 5",
         "[delivery]",
         "retry_first_s = 0.5",
         "retry_max_s = 2",
         more,
-        sections,
     ]
     for name, port in peers.items():
         lines += [f"[peers.{name}]", f'ae_title = "{name}"', 'host = "127.0.0.1"', f"port = {port}"]
@@ -258,8 +257,9 @@ class Archive:
 class Orthanc:
     """A real Orthanc on loopback."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **more: Any) -> None:
         self.folder, self.port, self.http = folder, free_port(), free_port()
+        self._more = more
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Orthanc:
@@ -277,6 +277,7 @@ class Orthanc:
             "DicomAet": "ORTHANC",
             "DicomCheckCalledAet": False,
             "Plugins": [],
+            **self._more,
         }
         config.write_text(json.dumps(values))
         with (self.folder / "orthanc.log").open("ab") as file:

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kit import SYNTHETIC_DATA_WAIVER, Node, Orthanc, dciodvfy_errors, image, save, shared, started
+from kit import (
+    ROOT,
+    SYNTHETIC_DATA_WAIVER,
+    Node,
+    Orthanc,
+    dciodvfy_errors,
+    free_port,
+    image,
+    need,
+    run,
+    save,
+    shared,
+    started,
+    wait_until,
+)
 from pydicom import dcmread
 
 from dicom_sr_node.verify import verify
@@ -45,6 +59,23 @@ def test_a_real_compressed_radiograph_reaches_orthanc(tmp_path: Path, orthanc: O
     (entry,) = orthanc.instances()
     derived = orthanc.file(entry["ID"], tmp_path / "derived.dcm")
     assert not [check for check in verify(derived, source) if not check.passed]
+
+
+def test_orthanc_forwards_by_the_script_of_the_readme_and_nothing_runs_in_circles(tmp_path: Path) -> None:
+    script = tmp_path / "sharper.lua"
+    script.write_text((ROOT / "README.md").read_text().split("```lua\n")[1].split("```")[0])
+    port = free_port()
+    modalities = {"SRNODE": ["SRNODE", "127.0.0.1", port]}
+    orthanc = Orthanc(tmp_path / "orthanc", LuaScripts=[str(script)], DicomModalities=modalities)
+    source = save(image(), tmp_path / "a.dcm")
+    node = Node.configure(tmp_path, peers={"ORTHANC": orthanc.port}, port=port)
+    with started(orthanc), started(node):
+        run(need("storescu", "dcmtk"), "-aec", "ORTHANC", "127.0.0.1", str(orthanc.port), source)
+        wait_until(lambda: len(orthanc.instances()) == 2, 60, "the derived image in Orthanc")
+        jobs = node.wait(jobs=1)
+        run(need("storescu", "dcmtk"), "-aec", "SRNODE", "127.0.0.1", str(port), source)  # time for a circle to show
+        assert len(node.wait(jobs=1)) == len(jobs) == 1
+        assert len(orthanc.instances()) == 2
 
 
 def _source_of(derived: Path, sources: dict[Path, object]) -> Path:
