@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +42,6 @@ def store(settings: Settings, *, must_exist: bool = False) -> Store:
 @contextmanager
 def _role(settings: Settings, slot: locks.Slot, note: str) -> Iterator[tuple[Store, Spool, str]]:
     """What every role needs: a database of the right schema, its corner of the spool, and a heartbeat."""
-    os.umask(0o077)
     tolerance.accept_faults_of_others()
     tables = store(settings)
     database.upgrade(tables.engine)

@@ -7,6 +7,7 @@ import sys
 from typing import Annotated
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_sr_node import __version__, log
 from dicom_sr_node.commands import files, network, queue, service, setup
@@ -44,6 +45,9 @@ def main() -> None:
     except NodeError as error:
         errors.print(f"srnode: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(REFUSED if isinstance(error, ConfigRefused) else FAILED)
+    except (SQLAlchemyError, PermissionError, FileNotFoundError) as error:
+        errors.print(f"srnode: {type(error).__name__}: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(FAILED)
     except BrokenPipeError:  # `srnode ... | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)

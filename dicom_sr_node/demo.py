@@ -196,6 +196,8 @@ def _travel(config: Settings, source: Path, stop: Event) -> Journey:
 
 def _report(console: Console, journey: Journey, source: Path, folder: Path) -> int:
     derived = folder / "archive" / f"{journey.output.sop_instance_uid}.dcm"
+    if not derived.exists():
+        raise NodeError(f"{derived} of an earlier run is gone; remove {folder} to start afresh")
     picture = folder / "before-after.png"
     draw_before_after(source, derived, picture, journey.output.scale)
     checks = verify(derived, source)

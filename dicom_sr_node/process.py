@@ -37,10 +37,11 @@ def process(
 ) -> Derived:
     """One image. Raises Skipped, Unreadable, Undecodable."""
     source = header.read(path)
-    header.identity_of(source)
-    gate.admit(source)
-    scale = gate.scale_for(source.Rows, source.Columns, model, upscaler.scales)
-    frame = decode(source)
+    with header.usable():
+        header.identity_of(source)
+        gate.admit(source)
+        scale = gate.scale_for(source.Rows, source.Columns, model, upscaler.scales)
+        frame = decode(source)
     pixels = upscaler.upscale(
         frame.values,
         scale,
@@ -50,8 +51,9 @@ def process(
         progress=progress,
     )
     maker = maker_of(upscaler.card, scale, label)
-    image = DerivedImage(source, frame, pixels, maker=maker, source_sha256=header.data_set_sha256(path), now=now)
-    return Derived(encode(image), describe(image, upscaler.card, scale))
+    with header.usable():
+        image = DerivedImage(source, frame, pixels, maker=maker, now=now)
+        return Derived(encode(image), describe(image, upscaler.card, scale))
 
 
 def maker_of(card: Card, scale: int, label: Label) -> Maker:

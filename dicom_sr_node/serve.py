@@ -28,6 +28,7 @@ class _Role:
     started: float
     pause_s: float = FIRST_PAUSE_S
     starts: int = 1
+    again_at: float | None = None  # set while it is dead and waits for its next start
 
 
 class Supervisor:
@@ -42,7 +43,7 @@ class Supervisor:
         try:
             while not stop.wait(0.2):
                 for role in roles:
-                    if role.process.poll() is not None and not self._revive(role, stop):
+                    if role.process.poll() is not None and not self._revive(role):
                         return 1
         finally:
             _end(roles)
@@ -53,19 +54,19 @@ class Supervisor:
         command = [sys.executable, "-m", "dicom_sr_node", *config, name, "--parent", str(os.getpid())]
         return subprocess.Popen(command, start_new_session=True)  # Ctrl-C reaches the supervisor alone
 
-    def _revive(self, role: _Role, stop: Event) -> bool:
-        """Start a dead role again; False if that is pointless."""
-        lasted = time.monotonic() - role.started
-        code = role.process.returncode
-        if role.name == ESSENTIAL and role.starts == 1 and code in (1, 3):
-            _log.error("the receiver could not start", extra={"exit_code": code})
-            return False
-        role.pause_s = FIRST_PAUSE_S if lasted > SETTLED_S else min(LONGEST_PAUSE_S, role.pause_s * 2)
-        pause_s = 0.0 if lasted > SETTLED_S else role.pause_s
-        _log.error("role ended", extra={"role": role.name, "exit_code": code, "again_in_s": pause_s})
-        if stop.wait(pause_s):
-            return True
-        role.process, role.started, role.starts = self._start(role.name), time.monotonic(), role.starts + 1
+    def _revive(self, role: _Role) -> bool:
+        """Start a dead role again when its pause is over; False if that is pointless."""
+        now = time.monotonic()
+        if role.again_at is None:
+            settled, code = now - role.started > SETTLED_S, role.process.returncode
+            if role.name == ESSENTIAL and role.starts == 1 and not settled and code in (1, 3):
+                _log.error("the receiver could not start", extra={"exit_code": code})
+                return False
+            role.pause_s = FIRST_PAUSE_S if settled else min(LONGEST_PAUSE_S, role.pause_s * 2)
+            role.again_at = now if settled else now + role.pause_s
+            _log.error("role ended", extra={"role": role.name, "exit_code": code, "again_in_s": role.again_at - now})
+        if now >= role.again_at:
+            role.process, role.started, role.starts, role.again_at = self._start(role.name), now, role.starts + 1, None
         return True
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dicom_sr_node.errors import ConfigRefused
+from dicom_sr_node.records import FOLDER
 
 ENVIRONMENT_PREFIX = "SRNODE__"
 CONFIG_VARIABLE = "SRNODE_CONFIG"
@@ -31,12 +32,13 @@ def _ae_title(value: str) -> str:
 
 AETitle = Annotated[str, AfterValidator(_ae_title)]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 class Node(Frozen):
@@ -49,7 +51,7 @@ class Node(Frozen):
 class Scp(Frozen):
     """What the node accepts."""
 
-    host: str = "127.0.0.1"
+    host: Name = "127.0.0.1"
     port: Port = 11112
     max_associations: Count = 32
     require_called_ae_title: bool = True
@@ -73,10 +75,10 @@ class Database(Frozen):
 class Model(Frozen):
     """Which generator works, and how far it may go."""
 
-    name: str = "auto"
+    name: Name = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     scale: Literal["auto", 2, 4] = "auto"
-    max_output_megapixels: Annotated[float, Field(gt=0)] = 64
+    max_output_megapixels: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 64
 
 
 class Work(Frozen):
@@ -108,7 +110,7 @@ class Peer(Frozen):
     """A remote application entity."""
 
     ae_title: AETitle
-    host: str
+    host: Name
     port: Port = 104
     allow: tuple[Literal["echo", "store"], ...] = ()
     commitment: Literal["optional", "off"] = "optional"
@@ -123,7 +125,7 @@ class Match(Frozen):
 class Rule(Frozen):
     """What becomes of the images that match."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     match: Match = Match()
     send_to: tuple[str, ...] = ()
     contact: str = ""
@@ -146,7 +148,11 @@ class Settings(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         names = [rule.name for rule in self.rules]
+        if FOLDER in self.peers:
+            raise ValueError(f"no peer can be named {FOLDER!r}: this is the destination of results without a peer")
         for rule in self.rules:
+            if len(set(rule.send_to)) < len(rule.send_to):
+                raise ValueError(f"rule {rule.name!r} names a peer twice in send_to")
             if names.count(rule.name) > 1:
                 raise ValueError(f"two rules are named {rule.name!r}")
             for peer in rule.send_to:
@@ -222,10 +228,13 @@ def _mistakes(error: ValidationError, path: Path | None, text: str, overrides: M
 def _nearest(keys: list[str]) -> str:
     """The known key that a misspelt one probably means."""
     model: type[BaseModel] = Settings
-    for key in keys[:-1]:
-        field = model.model_fields.get(key)
-        if field is not None:  # else a peer's name or a rule's position
-            model = {"peers": Peer, "rules": Rule}.get(key) or field.annotation  # type: ignore[assignment]
+    inner = iter(keys[:-1])
+    for key in inner:
+        if key in ("peers", "rules"):
+            model = Peer if key == "peers" else Rule
+            next(inner, None)  # a peer's name, a rule's position
+        else:
+            model = model.model_fields[key].annotation  # type: ignore[assignment]
     close = get_close_matches(keys[-1], model.model_fields, n=1)
     return f"; did you mean {close[0]}?" if close else f"; known keys: {', '.join(model.model_fields)}"
 

@@ -32,7 +32,7 @@ class Spool:
         """Remove what an earlier process of this slot left half written; returns how many files."""
         left = list(self._tmp.iterdir())
         for path in left:
-            path.unlink()
+            path.unlink(missing_ok=True)  # a dying process of this slot may still tidy up
         return len(left)
 
     def keep(self, place: Place, chunks: Iterable[bytes], *, hash_from: int = 0) -> Stored:

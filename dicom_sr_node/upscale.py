@@ -6,7 +6,7 @@ DICOM becomes derived DICOM; PNG, JPEG and TIFF become gray PNG.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from dicom_sr_node.process import process
 from dicom_sr_node.settings import Model
 from model.upscaler import Upscaler
 
+DICOM = (".dcm", ".dicom", ".ima")
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 Progress = Callable[[float], None]
 
@@ -45,14 +46,17 @@ class Batch:
     model: Model
     label: Label | None
     output: Path
+    _taken: set[Path] = field(default_factory=set)  # results of this run
 
     def run(self, inputs: Iterable[Path], now: datetime, progress: Progress) -> Iterator[Outcome]:
         """One outcome for each file; a bad file never ends the others."""
         for root, path in expand(inputs):
             try:
                 yield Outcome(path, self._one(path, root, now, progress), "")
-            except (NodeError, OSError, ValueError, MemoryError) as error:
-                yield Outcome(path, None, str(error) or type(error).__name__)
+            except NodeError as error:
+                yield Outcome(path, None, str(error))
+            except Exception as error:  # whatever it is, the other files are still done
+                yield Outcome(path, None, f"{type(error).__name__}: {error}")
 
     def _one(self, path: Path, root: Path, now: datetime, progress: Progress) -> Path:
         if not path.is_file():
@@ -72,13 +76,25 @@ class Batch:
         return target
 
     def _target(self, path: Path, root: Path, suffix: str) -> Path:
-        """Below the output folder as below the input folder.
+        """Below the output folder as below the input folder; an output that names a file is that file.
 
-        A name with a suffix and one input file is the file itself.
+        A second result of the same name keeps its source's suffix: a.png and a.tif become a.png and a.tif.png.
         """
         if self.output.suffix.lower() in (".png", ".dcm"):
+            if self.output.suffix.lower() != suffix:
+                raise NodeError(f"the result is a {suffix} file, not {self.output.name}")
             return self.output
-        return (self.output / path.relative_to(root)).with_suffix(suffix)
+        place = self.output / path.relative_to(root)
+        known = place.suffix.lower() in (*PICTURES, *DICOM)  # what follows the last dot of a UID is no suffix
+        for target in (place.with_suffix(suffix) if known else place, place):
+            if target is place:
+                target = place.with_name(place.name + suffix)
+            if target not in self._taken:
+                self._taken.add(target)
+                return target
+        raise NodeError(
+            f"{place.name} would replace the result of another file of that name; give another folder with -o"
+        )
 
     def _picture(self, path: Path, target: Path, progress: Progress) -> None:
         values = read_picture(path)

@@ -14,10 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import FileDataset
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag, Tag
 
-from dicom_sr_node.derive import geometry, identity, label
+from dicom_sr_node.derive import geometry, identity, label, policy
 from dicom_sr_node.derive.identity import Maker
+from dicom_sr_node.derive.image import verbatim
 from dicom_sr_node.errors import Undecodable
 from dicom_sr_node.pixels import header
 from dicom_sr_node.pixels.decode import decode
@@ -61,7 +66,10 @@ PATIENT_AND_STUDY = [
     "InstanceNumber",
 ]
 
+LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+
 _MADE_BY = re.compile(r"AI super-resolution x(\d+) by (\S+) (\S+) \(weights sha256 ([0-9a-f]{64})\)")
+_LABEL_KIND = re.compile(r"Label: (burned|overlay|none)\.")
 _LABELLED = re.compile(r"Label burned into (rows \d+-\d+, columns \d+-\d+)\.")
 
 
@@ -82,7 +90,8 @@ def verify(derived_path: Path, source_path: Path) -> list[Check]:
         return [
             Check("provenance", False, "its Derivation Description names no weights of this software: not made by it")
         ]
-    return [*_pixels(derived, source, maker), *_header(derived, source, maker)]
+    with header.usable():
+        return [*_pixels(derived, source, maker), *_header(derived, source, maker)]
 
 
 def _maker(derived: Dataset) -> Maker | None:
@@ -90,12 +99,11 @@ def _maker(derived: Dataset) -> Maker | None:
     made = _MADE_BY.search(text)
     if made is None or int(made[1]) < 2:
         return None
-    overlaid = any(
-        (group, 0x0022) in derived and derived[group, 0x0022].value == label.OVERLAY_NAME
-        for group in geometry.OVERLAY_GROUPS
-    )
-    kind: identity.Label = "burned" if _LABELLED.search(text) else "overlay" if overlaid else "none"
-    return Maker(scale=int(made[1]), model=made[2], version=made[3], sha256=made[4], label=kind)
+    kind = _LABEL_KIND.search(text)
+    if kind is None:
+        return None
+    label_kind: identity.Label = kind[1]  # type: ignore[assignment]
+    return Maker(scale=int(made[1]), model=made[2], version=made[3], sha256=made[4], label=label_kind)
 
 
 def _pixels(derived: FileDataset, source: FileDataset, maker: Maker) -> Iterator[Check]:
@@ -110,11 +118,21 @@ def _pixels(derived: FileDataset, source: FileDataset, maker: Maker) -> Iterator
     except Undecodable as error:
         yield Check("pixel data", False, str(error))
         return
+    yield _instance_check(derived, source, original, maker)
     if not same_size:
         return
     yield _label_check(derived, source, result.values, original, scale)
     yield _block_check(result.values, original, label_box(derived, scale), scale)
     yield _padding_check(result.values, original, scale)
+
+
+def _instance_check(derived: FileDataset, source: FileDataset, original: Frame, maker: Maker) -> Check:
+    said = (str(derived.SOPInstanceUID), str(derived.file_meta.get("MediaStorageSOPInstanceUID")))
+    expected = identity.sop_instance_uid(source, original, maker)
+    told = (
+        "function of source, its pixels and weights" if said == (expected, expected) else f"{said}, expected {expected}"
+    )
+    return Check("instance UID", said == (expected, expected), told)
 
 
 def label_box(derived: Dataset, scale: int) -> label.Box | None:
@@ -167,6 +185,7 @@ def _header(derived: FileDataset, source: FileDataset, maker: Maker) -> Iterator
     yield _extent(derived, source, maker)
     yield _same("grey scale", derived, source, GREY_SCALE)
     yield _same("patient and study", derived, source, PATIENT_AND_STUDY)
+    yield _all_else(derived, source)
     yield from _references(derived, source)
     yield _equal(
         "series",
@@ -174,29 +193,52 @@ def _header(derived: FileDataset, source: FileDataset, maker: Maker) -> Iterator
         identity.series_instance_uid(source, maker),
         "function of source series and weights",
     )
-    fresh = derived.SOPInstanceUID not in (source.SOPInstanceUID, source.SeriesInstanceUID)
-    matching = derived.file_meta.MediaStorageSOPInstanceUID == derived.SOPInstanceUID
-    yield Check(
-        "instance UID",
-        fresh and matching,
-        "its own, and the same in the file meta information" if fresh and matching else "not its own",
-    )
     yield from _flags(derived, maker)
 
 
 def _extent(derived: Dataset, source: Dataset, maker: Maker) -> Check:
     expected = geometry.scaled(source, maker.scale)
-    differing = [
-        keyword for keyword in geometry.KEYWORDS if str(derived.get(keyword) or "") != str(expected.get(keyword) or "")
-    ]
-    if differing:
-        keyword = differing[0]
-        return Check("extent", False, f"{keyword} is {derived.get(keyword)}, expected {expected.get(keyword)}")
+    if maker.label == "overlay":
+        label.overlay(expected, maker.scale, (derived.Rows, derived.Columns))
+    tags = {tag for ds in (derived, expected) for tag in ds.keys() if geometry.is_scaled(tag)}  # noqa: SIM118
+    for tag in sorted(tags):
+        found, wanted = _plain(derived, tag), _plain(expected, tag)
+        if found != wanted:
+            return Check("extent", False, f"{keyword_for_tag(tag) or tag} is {found!r}, expected {wanted!r}"[:300])
     spacing = next((expected.get(keyword) for keyword in geometry.SPACINGS if keyword in expected), None)
     if spacing is None:
         return Check("extent", True, "the source has no usable pixel spacing, so the result has none")
     height, width = float(spacing[0]) * derived.Rows, float(spacing[1]) * derived.Columns
     return Check("extent", True, f"{width:.3f} x {height:.3f} mm, as the source")
+
+
+def _all_else(derived: Dataset, source: Dataset) -> Check:
+    """Everything that the policy copies is there as it was, and nothing else is."""
+    ours = {Tag(keyword) for keyword in (*policy.SET, *LOSSY)}
+    tags = {tag for ds in (derived, source) for tag in ds.keys()}  # noqa: SIM118
+    wrong = [
+        tag
+        for tag in sorted(tags - ours)
+        if not geometry.is_scaled(tag)
+        and _plain(derived, tag) != (_plain(source, tag) if policy.is_copied(tag) else None)
+    ]
+    names = [keyword_for_tag(tag) or str(tag) for tag in wrong[:8]]
+    return Check("all else", not wrong, f"{', '.join(names)} differ" if wrong else "copied, and nothing added")
+
+
+def _plain(ds: Dataset, tag: BaseTag) -> object:
+    """A value for comparing, as it stands in the file but for padding; empty is as good as absent."""
+    element = verbatim(ds, tag) if tag in ds else None
+    value: Any = None if element is None else element.value
+    if value is None or (isinstance(value, Sequence) and not value):
+        return None
+    if isinstance(value, Sequence):
+        return value
+    if isinstance(value, bytes):
+        text = value.decode("latin-1")
+    else:
+        text = "\\".join(map(str, value)) if isinstance(value, MultiValue | list) else str(value)
+    return text.rstrip(" \0") or None
 
 
 def _same(name: str, derived: Dataset, source: Dataset, keywords: list[str]) -> Check:
@@ -240,6 +282,11 @@ def _flags(derived: Dataset, maker: Maker) -> Iterator[Check]:
         ["DERIVED", "SECONDARY", "", OUR_IMAGE_TYPE],
         "derived by AI",
     )
+    codes = [
+        (str(item.get("CodeValue")), str(item.get("CodingSchemeDesignator")))
+        for item in derived.get("DerivationCodeSequence") or ()
+    ]
+    yield _equal("derivation", codes, [("113085", "DCM")], "spatial resampling")
     yield _equal("qualification", str(derived.get("ContentQualification")), "RESEARCH", "RESEARCH")
     yield _equal("synthetic data", str(derived.get("SyntheticData")), "YES", "YES")
     devices = [str(item.get("DeviceUID") or "") for item in derived.get("ContributingEquipmentSequence") or ()]

@@ -130,9 +130,6 @@ class Worker:
             self._end_child()  # it computes for nobody
             _log.warning("fenced", extra={"job": held.id, "why": error})
             return
-        if said is None:
-            self._jobs.put_back(held)
-            return
         self._end(held, said)
         _log.info(
             "worked",
@@ -157,16 +154,18 @@ class Worker:
                 self._jobs.renew(held, lease_s)
                 renew_at = time.monotonic() + lease_s / 4
 
-    def _end(self, held: Job, said: Made | Ended | Failed) -> None:
-        """Write down how a try ended. A job that somebody else took over meanwhile is dropped."""
+    def _end(self, held: Job, said: Made | Ended | Failed | None) -> None:
+        """Write down how a try ended (None: not finished, no failure); what somebody else took over is dropped."""
         try:
             if isinstance(said, Made):
                 if not self._jobs.done(held, said.described, said.stored, said.destinations):
                     self._spool.discard("outbox", said.stored.name)
             elif isinstance(said, Ended):
                 self._jobs.end(held, said.state, said.reason)
-            else:
+            elif isinstance(said, Failed):
                 self._jobs.fail(held, said.reason, delay_s=RETRY_S)
+            else:
+                self._jobs.put_back(held)
         except Fenced as error:
             if isinstance(said, Made):
                 self._spool.discard("outbox", said.stored.name)

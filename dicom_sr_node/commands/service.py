@@ -17,8 +17,9 @@ cli = typer.Typer()
 Parent = Annotated[int, typer.Option("--parent", hidden=True)]  # the supervisor's process id
 
 
-def _stop_on_signals(parent: int = 0) -> threading.Event:
-    """Set on SIGTERM, SIGINT, or when the supervising process is gone."""
+def _become_service(parent: int = 0) -> threading.Event:
+    """Make files private; the event is set on SIGTERM, SIGINT, or when the supervising process is gone."""
+    os.umask(0o077)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -40,7 +41,7 @@ def serve(context: typer.Context, config: Config = None) -> None:
 
     settings = load(context, config)
     path = config_path(context, config)
-    raise typer.Exit(app.serve(settings, path.resolve() if path else None, _stop_on_signals()))
+    raise typer.Exit(app.serve(settings, path.resolve() if path else None, _become_service()))
 
 
 @cli.command()
@@ -48,7 +49,7 @@ def receive(context: typer.Context, config: Config = None, parent: Parent = 0) -
     """Only the receiver: answers C-ECHO and stores what is sent by C-STORE."""
     from dicom_sr_node import app
 
-    app.receive(load(context, config), _stop_on_signals(parent))
+    app.receive(load(context, config), _become_service(parent))
 
 
 @cli.command()
@@ -56,7 +57,7 @@ def work(context: typer.Context, config: Config = None, parent: Parent = 0) -> N
     """Only one worker: takes images from the queue and upscales them. Start as many as the machine can feed."""
     from dicom_sr_node import app
 
-    app.work(load(context, config), _stop_on_signals(parent))
+    app.work(load(context, config), _become_service(parent))
 
 
 @cli.command()
@@ -64,7 +65,7 @@ def deliver(context: typer.Context, config: Config = None, parent: Parent = 0) -
     """Only the delivery: sends results to their destinations."""
     from dicom_sr_node import app
 
-    app.deliver(load(context, config), _stop_on_signals(parent))
+    app.deliver(load(context, config), _become_service(parent))
 
 
 @cli.command()
@@ -76,6 +77,4 @@ def demo(
     """The whole journey on this machine: a node, a synthetic radiograph, a destination. Needs nothing else."""
     from dicom_sr_node import demo as demonstration
 
-    raise typer.Exit(
-        demonstration.run(load(context, config).node.data_dir / "demo", once=once, stop=_stop_on_signals())
-    )
+    raise typer.Exit(demonstration.run(load(context, config).node.data_dir / "demo", once=once, stop=_become_service()))

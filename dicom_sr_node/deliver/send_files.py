@@ -36,7 +36,7 @@ def send_files(settings: Settings, peer: Peer, paths: Iterable[Path]) -> list[di
                     rows.append({"file": str(path), "sent": True, "note": dimse.send(assoc, path, peer)})
                 except PeerUnreachable:
                     raise
-                except DeliveryError as error:
+                except (DeliveryError, Unreadable, OSError) as error:
                     rows.append({"file": str(path), "sent": False, "note": str(error)})
     return rows
 

@@ -14,7 +14,7 @@ from pynetdicom import Association
 
 from dicom_sr_node import log
 from dicom_sr_node.deliver import dimse, folder
-from dicom_sr_node.errors import DeliveryError, Fenced, NodeError, PeerDoubts, PeerRefused
+from dicom_sr_node.errors import DeliveryError, Fenced, NodeError, PeerBusy, PeerDoubts, PeerRefused
 from dicom_sr_node.records import FOLDER, Delivery
 from dicom_sr_node.settings import Settings
 from dicom_sr_node.spool import Spool
@@ -68,6 +68,8 @@ class Sender:
                 self._drain(first, stop, lambda held: dimse.send(assoc, self._file(held), peer), assoc)
         except DeliveryError as error:
             self._settle(first, error)
+            if error.retryable:
+                self._deliveries.postpone(first.destination, self._settings.delivery.retry_first_s)
 
     def _drain(
         self, held: Delivery | None, stop: Event, send: Callable[[Delivery], str], assoc: Association | None = None
@@ -79,6 +81,9 @@ class Sender:
             except NodeError as error:
                 self._settle(held, error)
                 return  # a fresh association for the next one
+            except OSError as error:
+                self._settle(held, PeerBusy(f"the result cannot be read here: {error}"))
+                return
             self._finish(held, note)
             usable = assoc is None or assoc.is_established
             held = (

@@ -12,6 +12,7 @@ import numpy as np
 from pydicom import Dataset
 from pydicom.dataelem import DataElement
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import DSfloat
 
 SPACINGS = ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing")  # mm, row then column
@@ -46,6 +47,14 @@ _EDGE_RULES: dict[str, Callable[[int, int], int]] = {
 }
 
 KEYWORDS = (*SPACINGS, *CALIBRATION, *_EDGE_RULES)
+
+
+_TAGS = frozenset(Tag(keyword) for keyword in KEYWORDS)
+
+
+def is_scaled(tag: BaseTag) -> bool:
+    """Whether `scaled` decides about an element."""
+    return tag in _TAGS or tag.group in OVERLAY_GROUPS
 
 
 def scaled(source: Dataset, scale: int) -> Dataset:

@@ -12,6 +12,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID
 
 from dicom_sr_node import __version__
+from dicom_sr_node.pixels.frame import Frame
 
 MANUFACTURER = "dicom_sr_node"
 IMPLEMENTATION_CLASS_UID = "2.25.331494176947561040354149900150618908790"  # fixed, of this software
@@ -39,9 +40,12 @@ class Maker:
         return f"{self.sha256}|x{self.scale}|label={self.label}"
 
 
-def sop_instance_uid(source: Dataset, source_sha256: str, maker: Maker) -> str:
-    """The same for the same source content and maker, another for any other (PS3.5 B.2)."""
-    return _uid("instance", str(source.SOPInstanceUID), source_sha256, maker.key)
+def sop_instance_uid(source: Dataset, frame: Frame, maker: Maker) -> str:
+    """The same for the same source, pixels and maker, another for any other (PS3.5 B.2).
+
+    Of the pixels as they decode: an image that comes twice in two transfer syntaxes has one result.
+    """
+    return _uid("instance", str(source.SOPInstanceUID), frame.sha256, maker.key)
 
 
 def series_instance_uid(source: Dataset, maker: Maker) -> str:
@@ -96,7 +100,7 @@ def derivation_description(source: Dataset, maker: Maker, where_labelled: str) -
     text = (
         f"AI super-resolution x{maker.scale} by {maker.model} {maker.version} (weights sha256 {maker.sha256}), "
         f"{MANUFACTURER} {__version__}. Fine detail is estimated, not acquired. "
-        f"Each {block} block averages to the stored value of the source. {where_labelled}"
+        f"Each {block} block averages to the stored value of the source. Label: {maker.label}. {where_labelled}"
     ).strip()
     before = _ascii(source.get("DerivationDescription"))
     return f"{text} Source: {before}"[:1024] if before else text

@@ -21,6 +21,7 @@ from pydicom.sr.codedict import codes
 from pydicom.tag import BaseTag
 from pydicom.uid import (
     JPEG2000,
+    ComputedRadiographyImageStorage,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
@@ -45,6 +46,7 @@ _LOSSY_METHODS = {  # C.7.6.1.1.5.1
     JPEGLSNearLossless: "ISO_14495_1",
     JPEG2000: "ISO_15444_1",
 }
+_MODALITIES = {ComputedRadiographyImageStorage: "CR", DigitalXRayImageStorageForPresentation: "DX"}
 _EQUIPMENT = (
     "Manufacturer",
     "ManufacturerModelName",
@@ -63,17 +65,15 @@ class DerivedImage(SOPClass):
     complete.
     """
 
-    def __init__(
-        self, source: Dataset, frame: Frame, pixels: NDArray[Any], *, maker: Maker, source_sha256: str, now: datetime
-    ) -> None:
+    def __init__(self, source: Dataset, frame: Frame, pixels: NDArray[Any], *, maker: Maker, now: datetime) -> None:
         super().__init__(
             study_instance_uid=source.StudyInstanceUID,
             series_instance_uid=identity.series_instance_uid(source, maker),
             series_number=identity.series_number(source),
-            sop_instance_uid=identity.sop_instance_uid(source, source_sha256, maker),
+            sop_instance_uid=identity.sop_instance_uid(source, frame, maker),
             sop_class_uid=source.SOPClassUID,
-            instance_number=1,  # the source's own is copied below
-            modality=source.Modality,
+            instance_number=1,  # made the source's own below
+            modality=str(source.get("Modality") or _MODALITIES[source.SOPClassUID]),
             manufacturer=identity.MANUFACTURER,
             manufacturer_model_name=maker.model[:64],
             device_serial_number=maker.sha256[:16],
@@ -92,7 +92,7 @@ class DerivedImage(SOPClass):
         self.update(geometry.scaled(source, maker.scale))
         self._set_pixels(source, pixels)
         if maker.label == "overlay":
-            label.overlay(self, maker.scale)
+            label.overlay(self, maker.scale, pixels.shape)
 
     def _draw_label(self, source: Dataset, frame: Frame, pixels: NDArray[Any], maker: Maker) -> str:
         if maker.label != "burned":
@@ -108,6 +108,8 @@ class DerivedImage(SOPClass):
         for tag in source.keys():  # noqa: SIM118 - iterating a Dataset decodes its elements
             if policy.is_copied(tag) and (element := verbatim(source, tag)) is not None:
                 self[tag] = element
+        if "InstanceNumber" not in source:
+            self.InstanceNumber = None  # type 2: unknown stays unknown
         correct_ambiguous_vr(self, is_little_endian=True)
         self.set_original_encoding(False, True, source.original_character_set)  # else text would be written anew
 

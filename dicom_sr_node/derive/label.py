@@ -69,6 +69,12 @@ def _letters(text: str, zoom: int) -> NDArray[np.bool_]:
 def burn(pixels: NDArray[Any], scale: int, source: Dataset | None, frame: Frame) -> Box:
     """Write the label into the pixels, white on black as shown; returns where."""
     box, letters = draw((pixels.shape[0], pixels.shape[1]), scale)
+    if (
+        frame.padding is not None
+        and frame.padding[0] <= frame.value_range[0]
+        and frame.padding[1] >= frame.value_range[1]
+    ):
+        return Box(box.bottom, 0, box.bottom, 0)  # every value is padding: nothing can be written that is none
     if letters.size:
         black, white = shades(source, frame)
         pixels[box.area] = np.where(letters, white, black)
@@ -120,10 +126,10 @@ def _off_padding(value: int, frame: Frame) -> int:
     return above if above <= frame.value_range[1] else frame.padding[0] - 1
 
 
-def overlay(ds: Dataset, scale: int) -> None:
+def overlay(ds: Dataset, scale: int, shape: tuple[int, int]) -> None:
     """Add the label as a graphic overlay plane (PS3.3 C.9.2) in the first free group; viewers can hide it."""
     free = next((group for group in OVERLAY_GROUPS if (group, 0x0010) not in ds), None)
-    box, letters = draw((ds.Rows, ds.Columns), scale)
+    box, letters = draw(shape, scale)
     if free is None or not letters.size:
         return
     ds.add_new((free, 0x0010), "US", letters.shape[0])

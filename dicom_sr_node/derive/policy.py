@@ -100,7 +100,7 @@ DROP = [
 ]
 
 
-def _tags(keywords: tuple[str, ...] | list[str]) -> frozenset[BaseTag]:
+def _tags(keywords: list[str]) -> frozenset[BaseTag]:
     found = {keyword: tag_for_keyword(keyword) for keyword in keywords}
     unknown = [keyword for keyword, tag in found.items() if tag is None]
     if unknown:
@@ -108,12 +108,14 @@ def _tags(keywords: tuple[str, ...] | list[str]) -> frozenset[BaseTag]:
     return frozenset(Tag(tag) for tag in found.values() if tag is not None)
 
 
-_NOT_COPIED = _tags(SET) | _tags(DROP) | _tags(geometry.KEYWORDS)
-_GROUPS_NOT_COPIED = (0x0002, 0x7FE0, *geometry.OVERLAY_GROUPS)
+_NOT_COPIED = _tags(SET) | _tags(DROP)
+_GROUPS_NOT_COPIED = (0x0002, 0x7FE0)
 
 
 def is_copied(tag: BaseTag) -> bool:
     """Whether an element of the source goes into the derived image as it is."""
-    if tag.is_private or tag.group in _GROUPS_NOT_COPIED or tag.element == 0:  # group lengths are retired
+    if (
+        tag.is_private or tag.group in _GROUPS_NOT_COPIED or geometry.is_scaled(tag) or tag.element == 0
+    ):  # group lengths are retired
         return False
     return tag not in _NOT_COPIED

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -27,15 +30,17 @@ def check_uid(value: object, what: str) -> str:
 
 def identity_of(ds: Dataset) -> Identity:
     """Who an instance is. Raises Unreadable."""
-    return Identity(
-        sop_class_uid=check_uid(ds.get("SOPClassUID"), "SOP Class UID"),
-        sop_instance_uid=check_uid(ds.get("SOPInstanceUID"), "SOP Instance UID"),
-        study_uid=check_uid(ds.get("StudyInstanceUID"), "Study Instance UID"),
-        series_uid=check_uid(ds.get("SeriesInstanceUID"), "Series Instance UID"),
-        modality=str(ds.get("Modality") or "")[:16],
-    )
+    with usable():
+        return Identity(
+            sop_class_uid=check_uid(ds.get("SOPClassUID"), "SOP Class UID"),
+            sop_instance_uid=check_uid(ds.get("SOPInstanceUID"), "SOP Instance UID"),
+            study_uid=check_uid(ds.get("StudyInstanceUID"), "Study Instance UID"),
+            series_uid=check_uid(ds.get("SeriesInstanceUID"), "Series Instance UID"),
+            modality=str(ds.get("Modality") or "")[:16],
+        )
 
 
+_PIXEL_DATA = 0x7FE00010
 IDENTITY_TAGS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"]
 
 
@@ -66,7 +71,29 @@ def read(path: Path, *, pixels: bool = True, only: list[str] | None = None) -> F
             raise Unreadable(f"not a readable DICOM file: {type(error).__name__}: {error}") from error
     if "TransferSyntaxUID" not in ds.file_meta:
         raise Unreadable("not a readable DICOM file: no Transfer Syntax UID in its file meta information")
+    if not ds.file_meta.TransferSyntaxUID.is_little_endian:
+        _swap_words(ds)
     return ds
+
+
+def _swap_words(ds: FileDataset) -> None:
+    """Turn the OW values of a big-endian file to little endian: pydicom leaves them, except pixel data."""
+    with usable():
+        for element in ds.iterall():
+            if element.VR == "OW" and element.tag != _PIXEL_DATA and isinstance(element.value, bytes):
+                element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
+
+
+@contextmanager
+def usable() -> Iterator[None]:
+    """Around work on a data set: an element that is missing, or of another kind than it must be, is a damaged file.
+
+    pydicom converts elements when they are looked at, so the damage shows anywhere. Raises Unreadable.
+    """
+    try:
+        yield
+    except DAMAGE as error:
+        raise Unreadable(f"the data set cannot be used: {type(error).__name__}: {error}") from error
 
 
 def data_set_sha256(path: Path) -> str:

@@ -103,7 +103,7 @@ class Receiver:
         try:
             path = self._spool.path("in", stored.name)
             said = header.identity_of(header.read(path, pixels=False, only=header.IDENTITY_TAGS))
-        except Unreadable:
+        except Exception:
             self._spool.discard("in", stored.name)
             raise
         if (said.sop_class_uid, said.sop_instance_uid) != (sop_class_uid, sop_instance_uid):

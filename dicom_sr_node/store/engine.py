@@ -18,19 +18,19 @@ from dicom_sr_node.settings import Settings
 
 BUSY_TIMEOUT_MS = 30_000
 FILE = "srnode.db"
+SQLITE = "sqlite:///"
 
 
 def connect(settings: Settings, *, must_exist: bool = False) -> Engine:
     """The engine of the configured database. Raises NotFound if it `must_exist` and does not."""
     url = settings.database.url
-    if not url:
-        path = settings.node.data_dir / FILE
-        if must_exist and not path.is_file():
-            raise NotFound(f"no database at {path}: has `srnode serve` run with this configuration (node.data_dir)?")
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        url = f"sqlite:///{path}"
-    if not url.startswith("sqlite"):
+    if url and not url.startswith(SQLITE):
         return create_engine(url, pool_pre_ping=True)
+    path = Path(url.removeprefix(SQLITE)) if url else settings.node.data_dir / FILE
+    if must_exist and not path.is_file():
+        raise NotFound(f"no database at {path}: has `srnode serve` run with this configuration (node.data_dir)?")
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    url = f"{SQLITE}{path}"
     engine = create_engine(url)
     event.listen(engine, "connect", _durable)
     event.listen(engine, "begin", _immediate)
@@ -51,7 +51,8 @@ def _durable(connection: sqlite3.Connection, _record: object) -> None:
 
 def _immediate(connection: Connection) -> None:
     """Take the write lock at once: a deferred transaction that turns into a writer fails without waiting."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":  # which only reads
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def upgrade(engine: Engine) -> None:

@@ -76,6 +76,13 @@ class Deliveries:
         values = {"state": State.READY, "failures": held.failures + 1, "run_at": now(self._engine) + delay_s}
         self._write(held, "delivery failed", f"to {held.destination}: {reason}", reason=reason, **values)
 
+    def postpone(self, destination: str, delay_s: float) -> None:
+        """Let everything else for a destination that does not answer wait, too; it is no failure of theirs."""
+        waiting = (delivery.c.destination == destination) & (delivery.c.state == State.READY)
+        later = now(self._engine) + delay_s
+        with self._engine.begin() as connection:
+            connection.execute(update(delivery).where(waiting, delivery.c.run_at < later).values(run_at=later))
+
     def retry(self, job_id: int) -> int:
         """Send again what is dead of a job's output, by hand; returns how many."""
         clock = now(self._engine)

@@ -141,6 +141,16 @@ def test_images_of_one_series_that_arrive_apart_share_their_derived_series(
     assert {first.InstanceNumber, second.InstanceNumber} == {1, 2}
 
 
+def test_an_image_that_comes_in_two_transfer_syntaxes_has_one_result(
+    node: Node, archive: Archive, tmp_path: Path
+) -> None:
+    source = save(image(), tmp_path / "a.dcm")
+    node.storescu(source, options=("-xe",))
+    node.storescu(source, options=("-xi",))
+    assert {job["state"] for job in node.wait(jobs=2)} == {"done"}
+    assert len(archive.uids) == 1
+
+
 def test_no_patient_data_is_logged(node: Node, tmp_path: Path) -> None:
     ds = image()
     ds.PatientName, ds.PatientID, ds.AccessionNumber = "ZZPHI^SENTINEL", "ZZPHI-ID", "ZZPHI-ACC"

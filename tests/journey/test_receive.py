@@ -142,6 +142,25 @@ def test_a_hostile_uid_is_refused_and_touches_nothing(receiver: Node, uid: str) 
     assert receiver.store.jobs.ls(None, 10) == []
 
 
+def test_a_damaged_element_is_refused_and_the_node_starts_again(tmp_path: Path) -> None:
+    """Modality with the binary VR FL: it is only when the value is looked at that the damage shows."""
+    node = Node.configure(tmp_path)
+    path = save(image(), tmp_path / "a.dcm")
+    content = path.read_bytes()
+    at = content.index(b"\x08\x00\x60\x00CS")
+    path.write_bytes(content[: at + 4] + b"FL" + content[at + 6 :])
+    with _receiving(node):
+        ae = AE(ae_title="SENDER")
+        ae.add_requested_context(image().SOPClassUID, ExplicitVRLittleEndian)
+        assoc = ae.associate("127.0.0.1", node.settings.scp.port, ae_title="SRNODE")
+        assert assoc.send_c_store(path).Status == 0xC000
+        assoc.release()
+        assert spooled(node) == []
+    (node.settings.node.data_dir / "spool" / "in" / ("c" * 32)).write_bytes(path.read_bytes())
+    with _receiving(node):
+        assert store(node, image()) == 0x0000
+
+
 def test_a_data_set_that_is_another_than_announced_is_refused(receiver: Node) -> None:
     ds = image()
     ae = AE(ae_title="SENDER")

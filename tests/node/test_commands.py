@@ -155,6 +155,36 @@ def test_a_folder_is_done_whole_and_one_bad_file_does_not_stop_the_others(tmp_pa
     assert all(check.passed for check in verify(tmp_path / "out" / "c.dcm", dicom))
 
 
+def test_results_of_the_same_name_stand_side_by_side(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for name in ("g.png", "g.tif"):
+        write_png(folder / name, np.zeros((20, 20), np.uint8))
+    for number in (1, 2):
+        save(image(number=number), folder / f"1.2.3.{number}")
+    srnode("upscale", folder, "-o", tmp_path / "out")
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made == {"g.png", "g.tif.png", "1.2.3.1.dcm", "1.2.3.2.dcm"}
+    twice = [write_png(tmp_path / place / "same.png", np.zeros((20, 20), np.uint8)) for place in ("a", "b", "c")]
+    done = srnode("upscale", *twice, "-o", tmp_path / "flat", check=False)
+    assert done.returncode == 1
+    assert "would replace the result of another file" in done.stderr
+
+
+def test_a_result_file_of_the_wrong_kind_is_refused(tmp_path: Path) -> None:
+    done = srnode("upscale", save(image(), tmp_path / "a.dcm"), "-o", tmp_path / "x.png", check=False)
+    assert done.returncode == 1
+    assert "the result is a .dcm file" in done.stderr
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_a_dicom_file_without_a_modality_is_done(tmp_path: Path) -> None:
+    ds = image(modality="CR")
+    del ds.Modality
+    source = save(ds, tmp_path / "a.dcm")
+    srnode("upscale", source, "-o", tmp_path / "out")
+    assert dcmread(tmp_path / "out" / "a.dcm").Modality == "CR"
+
+
 def test_the_same_dicom_file_gives_the_same_uids_and_pixels(tmp_path: Path) -> None:
     source = save(image(), tmp_path / "in.dcm")
     for name in ("one", "two"):

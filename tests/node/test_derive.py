@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kit import SYNTHETIC_DATA_WAIVER, dciodvfy_errors, image, save, set_pixels, shared
+from kit import SYNTHETIC_DATA_WAIVER, dciodvfy_errors, image, need, run, save, set_pixels, shared
 from pydicom import Dataset, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
+from pydicom.uid import JPEG2000Lossless
 
 from dicom_sr_node.derive import geometry, identity, label
 from dicom_sr_node.derive.identity import Label, Maker
-from dicom_sr_node.errors import Skipped
+from dicom_sr_node.errors import Skipped, Unreadable
 from dicom_sr_node.pixels import gate
 from dicom_sr_node.pixels.decode import decode
 from dicom_sr_node.process import process
 from dicom_sr_node.settings import Model
+from dicom_sr_node.verify import verify
 from model.consistency import block_sums
 from model.upscaler import Upscaler
 
@@ -200,8 +202,8 @@ def test_lossy_history_is_kept_and_made_good(tmp_path: Path, upscaler: Upscaler)
 def test_uids_follow_from_source_weights_and_parameters_alone() -> None:
     source = image()
 
-    def uids(maker: Maker, sha256: str = "s", ds: Dataset = source) -> tuple[str, str]:
-        return identity.sop_instance_uid(ds, sha256, maker), identity.series_instance_uid(ds, maker)
+    def uids(maker: Maker, ds: Dataset = source) -> tuple[str, str]:
+        return identity.sop_instance_uid(ds, decode(ds), maker), identity.series_instance_uid(ds, maker)
 
     first = uids(MAKER)
     assert uids(MAKER) == first
@@ -210,7 +212,11 @@ def test_uids_follow_from_source_weights_and_parameters_alone() -> None:
         changed = uids(Maker(**{**vars(MAKER), **other}))
         assert changed[0] != first[0]
         assert changed[1] != first[1]
-    assert uids(MAKER, "other content")[0] != first[0]
+    repacked = image()
+    repacked.compress(JPEG2000Lossless, generate_instance_uid=False)
+    assert uids(MAKER, repacked) == first  # the same pixels in another transfer syntax
+    other_pixels = image(seed=8)
+    assert uids(MAKER, other_pixels)[0] != first[0]
     second = image(number=2)
     assert uids(MAKER, ds=second)[1] == first[1]  # the same series for another image of it
     assert uids(MAKER, ds=second)[0] != first[0]
@@ -294,3 +300,51 @@ def test_an_eight_bit_image_of_odd_size_is_written_with_even_length(tmp_path: Pa
     derived = derive(source, tmp_path, upscaler)
     assert (derived.BitsAllocated, len(derived.PixelData) % 2) == (8, 0)
     assert np.array_equal(block_sums(decode(derived).values, 4), decode(source).values.astype(np.int64) * 16)
+
+
+def test_a_big_endian_source_keeps_its_lookup_table(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = image()
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [256, 0, 12])
+    item.add_new("LUTData", "OW", np.arange(256, dtype="<u2").tobytes())
+    source.VOILUTSequence = [item]
+    little, big, target = save(source, tmp_path / "le.dcm"), tmp_path / "be.dcm", tmp_path / "derived.dcm"
+    run(need("dcmconv", "dcmtk"), "+tb", little, big)
+    target.write_bytes(process(big, upscaler, model=Model(), label="none", now=NOW).content)
+    assert dcmread(target).VOILUTSequence[0].LUTData == item.LUTData
+    assert [check.name for check in verify(target, big) if not check.passed] == []
+
+
+def test_a_source_without_type_two_elements_yields_a_result_that_verifies(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = image()
+    for keyword in ("InstanceNumber", "SeriesNumber", "StudyDate", "StudyID", "Manufacturer", "SpecificCharacterSet"):
+        delattr(source, keyword)
+    derive(source, tmp_path, upscaler)
+    checks = verify(tmp_path / "derived.dcm", tmp_path / "derived-source.dcm")
+    assert [check.name for check in checks if not check.passed] == []
+
+
+@pytest.mark.parametrize("kind", ["burned", "overlay", "none"])
+def test_an_image_too_small_for_its_label_verifies(tmp_path: Path, upscaler: Upscaler, kind: Any) -> None:
+    source = image()
+    set_pixels(source, decode(source).values[:16, :16])
+    derive(source, tmp_path, upscaler, label=kind, scale=2)
+    checks = verify(tmp_path / "derived.dcm", tmp_path / "derived-source.dcm")
+    assert [check.name for check in checks if not check.passed] == []
+
+
+def test_an_image_that_is_all_padding_gets_no_label(tmp_path: Path, upscaler: Upscaler) -> None:
+    source = image(128)
+    source.PixelPaddingValue, source.PixelPaddingRangeLimit = 0, 4095
+    derived = derive(source, tmp_path, upscaler, label="burned")
+    assert np.array_equal(decode(derived).values, decode(source).values.repeat(4, 0).repeat(4, 1))
+
+
+@pytest.mark.parametrize(("keyword", "value"), [("Rows", [5, 6]), ("PixelPaddingValue", [0, 1])])
+def test_an_element_of_the_wrong_kind_is_a_damaged_file(
+    tmp_path: Path, upscaler: Upscaler, keyword: str, value: object
+) -> None:
+    source = image()
+    setattr(source, keyword, value)
+    with pytest.raises(Unreadable, match="cannot be used"):
+        process(save(source, tmp_path / "a.dcm"), upscaler, model=Model(), label="none", now=NOW)

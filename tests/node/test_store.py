@@ -232,6 +232,23 @@ def test_many_workers_share_the_queue_without_doing_anything_twice(settings: Set
     assert store.jobs.counts()[State.DONE] == 60
 
 
+def test_readers_hold_no_lock(settings: Settings, store: app.Store) -> None:
+    other = app.store(settings)
+    with database.reading(store.engine) as connection:
+        connection.exec_driver_sql("SELECT count(*) FROM job").scalar()
+        assert receive(other) is not None
+
+
+def test_what_else_is_due_for_a_silent_destination_waits_too(store: app.Store) -> None:
+    for number in range(2):
+        receive(store, uid=f"1.2.{number}")
+        made = {**MADE, "sop_instance_uid": f"2.25.{number}"}
+        store.jobs.done(claimed(store), made, Stored(name=f"f{number}", sha256="s", bytes=1), ("A", "B"))
+    store.deliveries.postpone("A", 60)
+    assert store.deliveries.claim("d", 60, "A") is None
+    assert store.deliveries.claim("d", 60, "B") is not None
+
+
 def test_a_url_names_another_database(tmp_path: Path) -> None:
     settings = Settings(database=Database(url=f"sqlite:///{tmp_path / 'other.db'}"))
     database.upgrade(database.connect(settings))

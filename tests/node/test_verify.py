@@ -12,6 +12,7 @@ from kit import image, save, srnode
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
+from dicom_sr_node.derive import label
 from dicom_sr_node.process import process
 from dicom_sr_node.settings import Model
 from dicom_sr_node.verify import verify
@@ -71,6 +72,13 @@ ALTERATIONS = {
     "no references": (lambda ds: delattr(ds, "SourceImageSequence"), "source image"),
     "the window": (element("WindowCenter", "2049"), "grey scale"),
     "the photometric interpretation": (element("PhotometricInterpretation", "MONOCHROME1"), "grey scale"),
+    "the orientation": (element("PatientOrientation", ["R", "F"]), "all else"),
+    "the laterality": (element("ImageLaterality", "R"), "all else"),
+    "something added": (element("PixelAspectRatio", ["2", "1"]), "all else"),
+    "something lost": (lambda ds: delattr(ds, "ViewPosition"), "all else"),
+    "the instance": (element("SOPInstanceUID", "1.2.3"), "instance UID"),
+    "the derivation": (lambda ds: delattr(ds, "DerivationCodeSequence"), "derivation"),
+    "an overlay": (lambda ds: label.overlay(ds, 4, (512, 512)), "extent"),
     "the patient": (element("PatientID", "OTHER"), "patient and study"),
     "the study": (element("StudyInstanceUID", "1.2.3"), "patient and study"),
     "the series": (element("SeriesInstanceUID", "1.2.3"), "series"),
@@ -98,6 +106,16 @@ def test_another_source_fails(pair: tuple[Path, Path], tmp_path: Path) -> None:
 
 def test_a_file_that_the_node_did_not_make_fails(pair: tuple[Path, Path]) -> None:
     assert failed(pair[1], pair[1]) == ["provenance"]
+
+
+def test_a_source_that_is_no_image_is_told(pair: tuple[Path, Path]) -> None:
+    derived, source = pair
+    ds = dcmread(source)
+    del ds.Rows
+    done = srnode("verify", derived, save(ds, source), check=False)
+    assert done.returncode == 1
+    assert "cannot be used" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_command_tells_pass_and_fail_by_its_exit_code(pair: tuple[Path, Path], tmp_path: Path) -> None:
