@@ -47,7 +47,8 @@ class Computer:
             return Failed(f"{type(error).__name__}: {error}")
 
     def _make(self, path: Path) -> Made:
-        rule = routing.rule_for(header.read(path, pixels=False), self._settings.rules)
+        with header.usable():
+            rule = routing.rule_for(header.read(path, pixels=False), self._settings.rules)
         derived = process(
             path, self._upscaler, model=self._settings.model, label=self._settings.derive.label, now=datetime.now(UTC)
         )

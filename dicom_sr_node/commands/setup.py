@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dicom_sr_node.commands.options import FAILED, Config, Json, console, load, say, show, table
+from dicom_sr_node.errors import ConfigRefused
 
 config_cli = typer.Typer(help="The configuration.", no_args_is_help=True)
 models_cli = typer.Typer(help="The weights that are installed.", no_args_is_help=True)
@@ -16,7 +17,14 @@ models_cli = typer.Typer(help="The weights that are installed.", no_args_is_help
 @config_cli.command("check")
 def config_check(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
     """Is the configuration right? Names every mistake with its key and line; exit code 3 if there is one."""
-    load(context, config)
+    from model import checkpoint
+
+    name = load(context, config).model.name
+    try:
+        if name != "auto":
+            checkpoint.read_card(checkpoint.find(name))
+    except checkpoint.CheckpointError as error:
+        raise ConfigRefused(f"model.name: {error}") from error
     show(as_json, {"ok": True}, lambda: print("the configuration is right"))
 
 

@@ -1,18 +1,10 @@
-"""`srnode verify`: a derived image held against its source.
-
-Each check is one promise, PASS or FAIL with what was found.
-"""
+"""The checks on everything but pixels: extent, grey scale, identity, references, flags."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import FileDataset
@@ -23,12 +15,8 @@ from pydicom.tag import BaseTag, Tag
 from dicom_sr_node.derive import geometry, identity, label, policy
 from dicom_sr_node.derive.identity import Maker
 from dicom_sr_node.derive.image import verbatim
-from dicom_sr_node.errors import Undecodable
-from dicom_sr_node.pixels import header
-from dicom_sr_node.pixels.decode import decode
-from dicom_sr_node.pixels.frame import Frame
 from dicom_sr_node.pixels.gate import OUR_IMAGE_TYPE
-from model.consistency import block_sums
+from dicom_sr_node.verify.check import Check, equal
 
 GREY_SCALE = [
     "PhotometricInterpretation",
@@ -68,126 +56,15 @@ PATIENT_AND_STUDY = [
 
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
-_MADE_BY = re.compile(r"AI super-resolution x(\d+) by (\S+) (\S+) \(weights sha256 ([0-9a-f]{64})\)")
-_LABEL_KIND = re.compile(r"Label: (burned|overlay|none)\.")
-_LABELLED = re.compile(r"Label burned into (rows \d+-\d+, columns \d+-\d+)\.")
 
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the report."""
-
-    name: str
-    passed: bool
-    found: str
-
-
-def verify(derived_path: Path, source_path: Path) -> list[Check]:
-    """All checks, in the order of the report. Raises Unreadable and OSError for files that are no DICOM."""
-    derived, source = header.read(derived_path), header.read(source_path)
-    maker = _maker(derived)
-    if maker is None:
-        return [
-            Check("provenance", False, "its Derivation Description names no weights of this software: not made by it")
-        ]
-    with header.usable():
-        return [*_pixels(derived, source, maker), *_header(derived, source, maker)]
-
-
-def _maker(derived: Dataset) -> Maker | None:
-    text = str(derived.get("DerivationDescription") or "")
-    made = _MADE_BY.search(text)
-    if made is None or int(made[1]) < 2:
-        return None
-    kind = _LABEL_KIND.search(text)
-    if kind is None:
-        return None
-    label_kind: identity.Label = kind[1]  # type: ignore[assignment]
-    return Maker(scale=int(made[1]), model=made[2], version=made[3], sha256=made[4], label=label_kind)
-
-
-def _pixels(derived: FileDataset, source: FileDataset, maker: Maker) -> Iterator[Check]:
-    scale = maker.scale
-    size = (source.Rows * scale, source.Columns * scale)
-    same_size = (derived.Rows, derived.Columns) == size
-    yield Check(
-        "size", same_size, f"{derived.Columns}x{derived.Rows}, source {source.Columns}x{source.Rows}, scale {scale}"
-    )
-    try:
-        result, original = decode(derived), decode(source)
-    except Undecodable as error:
-        yield Check("pixel data", False, str(error))
-        return
-    yield _instance_check(derived, source, original, maker)
-    if not same_size:
-        return
-    yield _label_check(derived, source, result.values, original, scale)
-    yield _block_check(result.values, original, label_box(derived, scale), scale)
-    yield _padding_check(result.values, original, scale)
-
-
-def _instance_check(derived: FileDataset, source: FileDataset, original: Frame, maker: Maker) -> Check:
-    said = (str(derived.SOPInstanceUID), str(derived.file_meta.get("MediaStorageSOPInstanceUID")))
-    expected = identity.sop_instance_uid(source, original, maker)
-    told = (
-        "function of source, its pixels and weights" if said == (expected, expected) else f"{said}, expected {expected}"
-    )
-    return Check("instance UID", said == (expected, expected), told)
-
-
-def label_box(derived: Dataset, scale: int) -> label.Box | None:
-    """Where a burned label lies, or None."""
-    if not _LABELLED.search(str(derived.get("DerivationDescription") or "")):
-        return None
-    return label.draw((derived.Rows, derived.Columns), scale)[0]
-
-
-def _label_check(derived: Dataset, source: Dataset, result: NDArray[Any], original: Frame, scale: int) -> Check:
-    """The label covers just its box, and every pixel of it is what the label says."""
-    box = label_box(derived, scale)
-    if box is None:
-        return Check("label", True, "none burned in")
-    expected = result.copy()
-    label.burn(expected, scale, source, original)
-    said = _LABELLED.search(str(derived.DerivationDescription))
-    wrong = int((expected != result).sum())
-    passed = wrong == 0 and said is not None and said[1] == str(box)
-    return Check("label", passed, f"{box}, excluded from the block means; {wrong} pixels differ from the label's own")
-
-
-def _block_check(result: NDArray[Any], original: Frame, box: label.Box | None, scale: int) -> Check:
-    wrong = block_sums(result, scale) != original.values.astype(np.int64) * scale**2
-    if box is not None:
-        wrong[box.top // scale : box.bottom // scale, box.left // scale : box.right // scale] = False
-    count, blocks = int(wrong.sum()), wrong.size
-    if not count:
-        return Check("block means", True, f"{blocks} blocks of {scale}x{scale} average to the source's stored value")
-    row, column = (int(index[0]) for index in np.nonzero(wrong))
-    return Check(
-        "block means",
-        False,
-        f"{count} of {blocks} blocks differ, the first at source row {row + 1}, column {column + 1}",
-    )
-
-
-def _padding_check(result: NDArray[Any], original: Frame, scale: int) -> Check:
-    if original.padding is None:
-        return Check("padding", True, "the source declares none")
-    first, last = original.padding
-    theirs = (original.values >= first) & (original.values <= last)
-    ours = (result >= first) & (result <= last)
-    blocks = block_sums(ours.astype(np.uint8), scale)
-    stray = int(((blocks > 0) & ~theirs).sum())
-    return Check("padding", stray == 0, f"{int(theirs.sum())} padding pixels, {stray} blocks with stray padding values")
-
-
-def _header(derived: FileDataset, source: FileDataset, maker: Maker) -> Iterator[Check]:
+def attribute_checks(derived: FileDataset, source: FileDataset, maker: Maker) -> Iterator[Check]:
+    """All that needs the two headers."""
     yield _extent(derived, source, maker)
     yield _same("grey scale", derived, source, GREY_SCALE)
     yield _same("patient and study", derived, source, PATIENT_AND_STUDY)
     yield _all_else(derived, source)
     yield from _references(derived, source)
-    yield _equal(
+    yield equal(
         "series",
         str(derived.SeriesInstanceUID),
         identity.series_instance_uid(source, maker),
@@ -276,7 +153,7 @@ def _reference(item: Dataset) -> tuple[str, str]:
 
 
 def _flags(derived: Dataset, maker: Maker) -> Iterator[Check]:
-    yield _equal(
+    yield equal(
         "image type",
         list(derived.get("ImageType") or ()),
         ["DERIVED", "SECONDARY", "", OUR_IMAGE_TYPE],
@@ -286,9 +163,9 @@ def _flags(derived: Dataset, maker: Maker) -> Iterator[Check]:
         (str(item.get("CodeValue")), str(item.get("CodingSchemeDesignator")))
         for item in derived.get("DerivationCodeSequence") or ()
     ]
-    yield _equal("derivation", codes, [("113085", "DCM")], "spatial resampling")
-    yield _equal("qualification", str(derived.get("ContentQualification")), "RESEARCH", "RESEARCH")
-    yield _equal("synthetic data", str(derived.get("SyntheticData")), "YES", "YES")
+    yield equal("derivation", codes, [("113085", "DCM")], "spatial resampling")
+    yield equal("qualification", str(derived.get("ContentQualification")), "RESEARCH", "RESEARCH")
+    yield equal("synthetic data", str(derived.get("SyntheticData")), "YES", "YES")
     devices = [str(item.get("DeviceUID") or "") for item in derived.get("ContributingEquipmentSequence") or ()]
     named = identity.device_uid(maker) in devices and derived.get("DeviceUID") == identity.device_uid(maker)
     yield Check(
@@ -296,13 +173,9 @@ def _flags(derived: Dataset, maker: Maker) -> Iterator[Check]:
         named,
         f"{maker.model} {maker.version}, sha256 {maker.sha256}" if named else "Device UID is not that of the weights",
     )
-    yield _equal(
+    yield equal(
         "image comments",
         str(derived.get("ImageComments")),
         identity.image_comments(maker),
         "say that detail is estimated",
     )
-
-
-def _equal(name: str, found: object, expected: object, told: str) -> Check:
-    return Check(name, found == expected, told if found == expected else f"{found}, expected {expected}")

@@ -1,0 +1,98 @@
+"""The checks on pixels: size, instance, label, block means, padding."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.dataset import FileDataset
+
+from dicom_sr_node.derive import identity, label
+from dicom_sr_node.derive.identity import Maker
+from dicom_sr_node.errors import Undecodable
+from dicom_sr_node.pixels.decode import decode
+from dicom_sr_node.pixels.frame import Frame
+from dicom_sr_node.verify.check import Check
+from model.consistency import block_sums
+
+_LABELLED = re.compile(r"Label burned into (rows \d+-\d+, columns \d+-\d+)\.")
+
+
+def pixel_checks(derived: FileDataset, source: FileDataset, maker: Maker) -> Iterator[Check]:
+    """All that needs the decoded pixels of both."""
+    scale = maker.scale
+    size = (source.Rows * scale, source.Columns * scale)
+    same_size = (derived.Rows, derived.Columns) == size
+    yield Check(
+        "size", same_size, f"{derived.Columns}x{derived.Rows}, source {source.Columns}x{source.Rows}, scale {scale}"
+    )
+    try:
+        result, original = decode(derived), decode(source)
+    except Undecodable as error:
+        yield Check("pixel data", False, str(error))
+        return
+    yield _instance_check(derived, source, original, maker)
+    if not same_size:
+        return
+    yield _label_check(derived, source, result.values, original, scale)
+    yield _block_check(result.values, original, label_box(derived, scale), scale)
+    yield _padding_check(result.values, original, scale)
+
+
+def _instance_check(derived: FileDataset, source: FileDataset, original: Frame, maker: Maker) -> Check:
+    said = (str(derived.SOPInstanceUID), str(derived.file_meta.get("MediaStorageSOPInstanceUID")))
+    expected = identity.sop_instance_uid(source, original, maker)
+    told = (
+        "function of source, its pixels and weights" if said == (expected, expected) else f"{said}, expected {expected}"
+    )
+    return Check("instance UID", said == (expected, expected), told)
+
+
+def label_box(derived: Dataset, scale: int) -> label.Box | None:
+    """Where a burned label lies, or None."""
+    if not _LABELLED.search(str(derived.get("DerivationDescription") or "")):
+        return None
+    return label.draw((derived.Rows, derived.Columns), scale)[0]
+
+
+def _label_check(derived: Dataset, source: Dataset, result: NDArray[Any], original: Frame, scale: int) -> Check:
+    """The label covers just its box, and every pixel of it is what the label says."""
+    box = label_box(derived, scale)
+    if box is None:
+        return Check("label", True, "none burned in")
+    expected = result.copy()
+    label.burn(expected, scale, source, original)
+    said = _LABELLED.search(str(derived.DerivationDescription))
+    wrong = int((expected != result).sum())
+    passed = wrong == 0 and said is not None and said[1] == str(box)
+    return Check("label", passed, f"{box}, excluded from the block means; {wrong} pixels differ from the label's own")
+
+
+def _block_check(result: NDArray[Any], original: Frame, box: label.Box | None, scale: int) -> Check:
+    wrong = block_sums(result, scale) != original.values.astype(np.int64) * scale**2
+    if box is not None:
+        wrong[box.top // scale : box.bottom // scale, box.left // scale : box.right // scale] = False
+    count, blocks = int(wrong.sum()), wrong.size
+    if not count:
+        return Check("block means", True, f"{blocks} blocks of {scale}x{scale} average to the source's stored value")
+    row, column = (int(index[0]) for index in np.nonzero(wrong))
+    return Check(
+        "block means",
+        False,
+        f"{count} of {blocks} blocks differ, the first at source row {row + 1}, column {column + 1}",
+    )
+
+
+def _padding_check(result: NDArray[Any], original: Frame, scale: int) -> Check:
+    if original.padding is None:
+        return Check("padding", True, "the source declares none")
+    first, last = original.padding
+    theirs = (original.values >= first) & (original.values <= last)
+    ours = (result >= first) & (result <= last)
+    blocks = block_sums(ours.astype(np.uint8), scale)
+    stray = int(((blocks > 0) & ~theirs).sum())
+    return Check("padding", stray == 0, f"{int(theirs.sum())} padding pixels, {stray} blocks with stray padding values")
