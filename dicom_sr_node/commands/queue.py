@@ -37,10 +37,11 @@ def status(context: typer.Context, as_json: Json = False, config: Config = None)
 
 def _print_status(found: dict[str, Any]) -> None:
     console.print(f"{found['node']}, data in {found['data_dir']}")
-    rows_shown = table("role", "alive", "what")
+    rows_shown = table("role", "process", "alive", "what")
     for slot in found["roles"]:
         rows_shown.add_row(
             slot["name"],
+            str(slot["pid"]),
             "yes" if slot["alive"] else f"no, last seen {slot['seen_s_ago']:.0f} s ago",
             escape(slot["note"]),
         )

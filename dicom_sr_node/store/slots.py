@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from sqlalchemy import Engine, delete, insert, select, update
@@ -24,7 +25,7 @@ class Slots:
         clock = now(self._engine)
         with self._engine.begin() as connection:
             connection.execute(delete(slot).where(slot.c.name == name))
-            connection.execute(insert(slot).values(name=name, note=note, since=clock, seen_at=clock))
+            connection.execute(insert(slot).values(name=name, pid=os.getpid(), note=note, since=clock, seen_at=clock))
 
     def beat(self, name: str) -> None:
         """It is still there."""
@@ -37,8 +38,10 @@ class Slots:
             connection.execute(delete(slot).where(slot.c.name == name))
 
     def ls(self) -> list[dict[str, Any]]:
-        """All slots: name, note, since, and how many seconds ago each was seen."""
+        """All slots: name, process id, note, since, and how many seconds ago each was seen."""
         age = (now(self._engine) - slot.c.seen_at).label("seen_s_ago")
         with reading(self._engine) as connection:
-            rows = connection.execute(select(slot.c.name, slot.c.note, slot.c.since, age).order_by(slot.c.name))
+            rows = connection.execute(
+                select(slot.c.name, slot.c.pid, slot.c.note, slot.c.since, age).order_by(slot.c.name)
+            )
             return [dict(row) for row in rows.mappings()]

@@ -108,6 +108,7 @@ slot = Table(
     "slot",
     metadata,
     Column("name", String(128), primary_key=True),
+    Column("pid", Integer, nullable=False),
     Column("note", Text, nullable=False),
     Column("since", Float, nullable=False),
     Column("seen_at", Float, nullable=False),

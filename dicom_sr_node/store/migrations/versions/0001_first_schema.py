@@ -30,6 +30,7 @@ def upgrade() -> None:
     op.create_table(
         "slot",
         sa.Column("name", sa.String(length=128), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
         sa.Column("note", sa.Text(), nullable=False),
         sa.Column("since", sa.Float(), nullable=False),
         sa.Column("seen_at", sa.Float(), nullable=False),
