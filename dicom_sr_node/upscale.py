@@ -86,9 +86,8 @@ class Batch:
             return self.output
         place = self.output / path.relative_to(root)
         known = place.suffix.lower() in (*PICTURES, *DICOM)  # what follows the last dot of a UID is no suffix
-        for target in (place.with_suffix(suffix) if known else place, place):
-            if target is place:
-                target = place.with_name(place.name + suffix)
+        longer = place.with_name(place.name + suffix)
+        for target in (place.with_suffix(suffix) if known else longer, longer):
             if target not in self._taken:
                 self._taken.add(target)
                 return target

@@ -29,13 +29,8 @@ class Sender:
     """Sends until it is stopped."""
 
     def __init__(self, settings: Settings, spool: Spool, outputs: Outputs, deliveries: Deliveries, slot: str) -> None:
-        self._settings, self._spool, self._outputs, self._deliveries, self._slot = (
-            settings,
-            spool,
-            outputs,
-            deliveries,
-            slot,
-        )
+        self._settings, self._spool, self._slot = settings, spool, slot
+        self._outputs, self._deliveries = outputs, deliveries
         limits = settings.delivery
         self._lease_s = 2 * (limits.connect_timeout_s + limits.response_timeout_s)
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from dicom_sr_node.errors import Undecodable
 from dicom_sr_node.pixels.frame import Frame
 from dicom_sr_node.pixels.header import DAMAGE
-
-LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEG2000, JPEGLSNearLossless)
 
 
 def decode(ds: Dataset) -> Frame:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, Float, cast, create_engine, event, extract, func, literal_column, select
+from sqlalchemy import Connection, Engine, Float, cast, create_engine, event, extract, func, literal_column
 from sqlalchemy.exc import DatabaseError
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -84,12 +84,6 @@ def now(engine: Engine) -> ColumnElement[float]:
     if engine.dialect.name == "sqlite":
         return literal_column("(julianday('now') - 2440587.5) * 86400.0", Float)
     return cast(extract("epoch", func.clock_timestamp()), Float)
-
-
-def clock(engine: Engine) -> float:
-    """The database's time, for people."""
-    with reading(engine) as connection:
-        return float(connection.scalar(select(now(engine))) or 0)
 
 
 @contextmanager

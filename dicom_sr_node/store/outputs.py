@@ -59,10 +59,6 @@ class Deliveries:
         """Give back what a dead process of this slot held."""
         return leases.release(self._engine, delivery, worker)
 
-    def put_back(self, held: Delivery) -> None:
-        """Give a delivery back untried."""
-        leases.put_back(self._engine, delivery, held.id, held.attempt)
-
     def done(self, held: Delivery, note: str) -> None:
         """The destination has the object."""
         self._write(held, "delivered", f"to {held.destination}{note and ': ' + note}", state=State.DONE, reason=note)
