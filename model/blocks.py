@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class ResidualBlock(nn.Module):
@@ -33,3 +37,44 @@ class UpsamplingBlock(nn.Sequential):
 
     def __init__(self, width: int) -> None:
         super().__init__(nn.Conv2d(width, 4 * width, 3, padding=1), nn.PixelShuffle(2), nn.PReLU())
+
+
+class LastStage(nn.Module):
+    """An upsampling block and the last convolution: (N, width, H, W) -> (N, channels, 2H, 2W).
+
+    The same function as `UpsamplingBlock` followed by a convolution, evaluated before the pixel shuffle: each of the
+    four positions in a 2x2 block has its own rearrangement of the one kernel, with half its side. The wide features at
+    full size, which take most of the time and memory, are never formed.
+    """
+
+    def __init__(self, width: int, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.widen = nn.Conv2d(width, 4 * width, 3, padding=1)
+        self.activation = nn.PReLU()
+        self.last = nn.Conv2d(width, channels, kernel, padding=kernel // 2)
+        self.shuffle = nn.PixelShuffle(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, width, H, W) -> (N, channels, 2H, 2W)."""
+        weight = _before_shuffle(self.last.weight)
+        features = self.activation(self.widen(x))
+        out: Tensor = self.shuffle(
+            F.conv2d(features, weight, cast(Tensor, self.last.bias).repeat_interleave(4), padding=weight.shape[-1] // 2)
+        )
+        return out
+
+
+def _before_shuffle(weight: Tensor) -> Tensor:
+    """(out, in, k, k) for the shuffled image -> (4 * out, 4 * in, m, m) for the one before, with odd m >= (k + 1) / 2.
+
+    The pixel (2y + i, 2x + j) takes tap u from (2y + i + u - k // 2), which is row (i + u - k // 2) // 2 of the image
+    before the shuffle, in the channel of that remainder.
+    """
+    out, inside, kernel, _ = weight.shape
+    reach = (kernel // 2 + 1) // 2  # rows before the shuffle on each side
+    start = 2 * reach - kernel // 2
+    end = 2 * (2 * reach + 1) - kernel - start
+    phases = [F.pad(weight, (start + j, end - j, start + i, end - i)) for i in (0, 1) for j in (0, 1)]
+    side = 2 * reach + 1
+    split = torch.stack(phases, dim=1).view(out, 4, inside, side, 2, side, 2)
+    return split.permute(0, 1, 2, 4, 6, 3, 5).reshape(4 * out, 4 * inside, side, side)

@@ -34,6 +34,7 @@ class Card:
     overlap: int  # low pixels that neighbouring tiles share
     training: dict[str, Any] = field(default_factory=dict)  # data, degradation, recipe
     metrics: dict[str, Any] = field(default_factory=dict)  # measured on patients the model never saw, beside bicubic
+    weaknesses: list[str] = field(default_factory=list)  # known ones, in words
     licence: str = ""
 
     @property

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.attention import SelfAttention
-from model.blocks import ResidualBlock, UpsamplingBlock
+from model.blocks import LastStage, ResidualBlock, UpsamplingBlock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,14 @@ class GeneratorConfig:
     output: Literal["detail", "image"] = "detail"  # detail on top of bicubic, or the image itself
     scale: int = 4
 
+    def __post_init__(self) -> None:
+        if self.scale & (self.scale - 1) or self.scale < 2:
+            raise ValueError(f"scale must be a power of two of at least 2, not {self.scale}")
+        if self.edge_kernel % 2 == 0:
+            raise ValueError(f"edge_kernel must be odd, not {self.edge_kernel}")
+        if min(self.channels, self.width, self.blocks, self.edge_kernel) < 1:
+            raise ValueError("channels, width, blocks and edge_kernel must be at least 1")
+
     def as_dict(self) -> dict[str, Any]:
         """The plain values, for a card."""
         return asdict(self)
@@ -41,8 +49,6 @@ class Generator(nn.Module):
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        if config.scale & (config.scale - 1) or config.scale < 2:
-            raise ValueError(f"scale must be a power of two of at least 2, not {config.scale}")
         self.config = config
         edge, width = config.edge_kernel, config.width
         self.head = nn.Sequential(nn.Conv2d(config.channels, width, edge, padding=edge // 2), nn.PReLU())
@@ -53,7 +59,7 @@ class Generator(nn.Module):
         self.attention = SelfAttention(width) if config.attention else nn.Identity()
         self.tail = _tail(config)
         if config.output == "detail":
-            last = next(layer for layer in reversed(self.tail) if isinstance(layer, nn.Conv2d))
+            last = [layer for layer in self.tail.modules() if isinstance(layer, nn.Conv2d)][-1]
             nn.init.zeros_(last.weight)  # training starts at bicubic
             nn.init.zeros_(last.bias) if last.bias is not None else None
 
@@ -66,14 +72,18 @@ class Generator(nn.Module):
             return detail
         return bicubic(low, self.config.scale) + detail.to(low.dtype)
 
+    def upsampling_weights(self) -> list[Tensor]:
+        """The kernels of the upsampling blocks, which the seed regularises."""
+        convolutions = [layer for layer in self.tail.modules() if isinstance(layer, nn.Conv2d)]
+        return [layer.weight for layer in (convolutions[:-1] or convolutions)]
+
 
 def _tail(config: GeneratorConfig) -> nn.Sequential:
     if config.tail == "shuffle":
         out = config.channels * config.scale**2
         return nn.Sequential(nn.Conv2d(config.width, out, 3, padding=1), nn.PixelShuffle(config.scale))
-    stages = [UpsamplingBlock(config.width) for _ in range(config.scale.bit_length() - 1)]
-    edge = config.edge_kernel
-    return nn.Sequential(*stages, nn.Conv2d(config.width, config.channels, edge, padding=edge // 2))
+    stages = [UpsamplingBlock(config.width) for _ in range(config.scale.bit_length() - 2)]
+    return nn.Sequential(*stages, LastStage(config.width, config.channels, config.edge_kernel))
 
 
 def bicubic(low: Tensor, scale: int) -> Tensor:

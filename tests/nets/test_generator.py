@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from model.attention import SelfAttention
+from model.blocks import LastStage
 from model.generator import Generator, GeneratorConfig, bicubic
 
 SEED = GeneratorConfig()
@@ -71,3 +72,11 @@ def test_attention_keeps_its_heads_equal_so_that_the_fused_kernel_serves_it() ->
 def test_a_scale_that_is_no_power_of_two_is_refused() -> None:
     with pytest.raises(ValueError, match="not 3"):
         Generator(GeneratorConfig(scale=3))
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, 7, 9])
+def test_the_last_stage_is_an_upsampling_block_and_a_convolution(kernel: int) -> None:
+    stage = LastStage(6, 2, kernel)
+    x = torch.randn(2, 6, 7, 5)
+    plain = stage.last(nn.PixelShuffle(2)(stage.activation(stage.widen(x))))
+    assert torch.allclose(stage(x), plain, atol=1e-5)
