@@ -8,11 +8,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from model.critic import CriticConfig
 from model.generator import GeneratorConfig
-from training.degrade import DEGRADATIONS
+from model.vgg import LAYERS
+from training.degrade import SHRINKING, AreaMean, Degradation, Quantise
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+Number = Annotated[int, Field(ge=0)]
+Weight = Annotated[float, Field(ge=0)]
+Rate = Annotated[float, Field(gt=0)]
 
 
 class ConfigError(Exception):
@@ -26,38 +32,65 @@ class Frozen(BaseModel):
 class Data(Frozen):
     """Which images, and which parts of them."""
 
-    root: Path  # a folder of PNG, JPEG or TIFF images, searched with its subfolders
+    root: Path  # a folder of PNG, JPEG, TIFF or DICOM radiographs, searched with its subfolders
+    split: Literal["auto", "patients", "folders"] = "auto"  # folders: train, val (and test, never read); auto: if there
+    validation_percent: Annotated[int, Field(ge=1, le=50)] = 5  # of the patients, chosen by id
+    patients: Number = 0  # at most so many patients; 0 takes all
     whole_size: Count = 256  # pixels: whole images are resized to this square, as in the seed
     crop: Count = 128  # high-resolution pixels
     whole_share: Share = 0.5  # of the crops from whole images; the others are cut at native resolution
-    validation_percent: Annotated[int, Field(ge=1, le=50)] = 5  # of the patients
-    patients: Annotated[int, Field(ge=0)] = 0  # at most so many patients; 0 takes all
+    augment: tuple[Literal["flip", "turn", "zoom", "contrast"], ...] = ("flip",)
+    workers: Number = 0  # processes that cut and degrade ahead of the device; 0: the training process itself
+    cache: Path | None = None  # a folder for decoded images, read from there by all workers; none: held in memory
 
 
-class Optimiser(Frozen):
-    """Adam with a linear warm-up and a cosine decay to zero."""
+class Start(Frozen):
+    """What the generator begins as."""
 
-    steps: Count
-    batch: Count = 16
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
-    betas: tuple[float, float] = (0.9, 0.99)
-    warmup_steps: Annotated[int, Field(ge=0)] = 500
-    average: Share = 0.999  # decay of the moving average of the weights, which is what is kept
+    weights: str = ""  # a name or a path: as they are, or grown into a larger generator; empty: at random
+
+
+class Content(Frozen):
+    """The first stage: pixels alone; Adam with a linear warm-up and a cosine decay to zero."""
+
+    steps: Number
+    batch: Count = 16  # of each process
+    learning_rate: Rate = 2e-3
+    betas: tuple[Decay, Decay] = (0.9, 0.99)
+    warmup_steps: Number = 500
+
+
+class Adversarial(Frozen):
+    """The second stage: a critic with a gradient penalty, features of VGG19, and pixels."""
+
+    steps: Number = 0  # of the generator
+    batch: Count = 16  # of each process
+    critic_steps: Count = 7  # for each step of the generator
+    learning_rate: Rate = 2e-4
+    betas: tuple[Decay, Decay] = (0.5, 0.9)
+    penalty_weight: Weight = 10.0
+    adversarial_weight: Weight = 1e-3
+    pixel_weight: Weight = 1.0
+    perceptual_weight: Weight = 1.0
+    perceptual_layers: Annotated[tuple[str, ...], Field(min_length=1)] = ("relu1_2", "relu2_2", "relu3_1")
+    vgg: Path | None = None  # torchvision's vgg19-dcbb9e9d.pth, or the normalised prefix up to relu3_1
+    upsampling_decay: Weight = 0.0  # L2 on the weights of the upsampling blocks
+    critic_limit: Rate = 1e4  # a critic loss beyond it counts as diverged, and the run stops
 
 
 class Inference(Frozen):
     """How the node cuts images for this generator, in low pixels."""
 
     tile: Count = 64
-    overlap: Annotated[int, Field(ge=0)] = 16
+    overlap: Number = 16
 
 
 class Every(Frozen):
     """How often, in steps."""
 
-    log: Count = 100
-    checkpoint: Count = 1000
-    validate_: Annotated[Count, Field(alias="validate")] = 2000
+    log: Count = 100  # a line of metrics
+    save: Count = 500  # the state that --resume goes on from
+    checkpoint: Count = 2000  # validation, a row and a panel, and weights that can be used
 
 
 class TrainingConfig(Frozen):
@@ -65,23 +98,52 @@ class TrainingConfig(Frozen):
 
     name: str
     version: str
-    seed: int = 0
+    seed: Number = 0
     licence: str = "MIT"
     sources: str = ""  # of the images and their licences, for the card
+    weaknesses: tuple[str, ...] = ()  # known ones, for the card
     runs: Path = Path("runs")
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["float32", "bfloat16"] = "float32"
-    threads: Annotated[int, Field(ge=0)] = 0  # 0: as many as the machine has
-    degrade: tuple[str, ...] = ("area_mean", "quantise")
+    precision: Literal["auto", "float32", "bfloat16"] = (
+        "auto"  # of the generator's forward pass; auto: bfloat16 on CUDA
+    )
+    threads: Number = 0  # 0: as many as the machine has
+    deterministic: bool = False  # refuse operations whose result changes from run to run, at some cost in speed
+    accumulate: Count = 1  # parts in which each batch goes through the device
+    average: Decay = 0.999  # decay of the moving average of the weights, which is what is kept
+    pixel: Literal["relative", "absolute", "squared"] = "relative"  # the pixel loss
+    consistent: bool = True  # the losses see the image after the consistency step, as the node sends it
+    degrade: tuple[Degradation, ...] = (AreaMean(), Quantise())
     data: Data
-    optimiser: Optimiser
+    start: Start = Start()
+    content: Content
+    adversarial: Adversarial = Adversarial()
     generator: GeneratorConfig = GeneratorConfig()
+    critic: CriticConfig = CriticConfig()
     inference: Inference = Inference()
     every: Every = Every()
 
+    @property
+    def steps(self) -> int:
+        """Of the generator, in both stages."""
+        return self.content.steps + self.adversarial.steps
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values that `TrainingConfig(**values)` takes back."""
-        return self.model_dump(mode="json", by_alias=True)
+        return self.model_dump(mode="json")
+
+    def recipe(self) -> dict[str, Any]:
+        """What made the weights, for the card: no path and no setting of the machine they were made on."""
+        values = self.as_dict()
+        for private in ("runs", "device", "threads", "every", "weaknesses"):
+            del values[private]
+        for private in ("root", "cache", "workers"):
+            del values["data"][private]
+        values["start"]["weights"] = Path(self.start.weights).stem
+        del values["adversarial"]["vgg"]
+        if not self.adversarial.steps:
+            del values["adversarial"], values["critic"]
+        return values
 
 
 def read(path: Path, settings: tuple[str, ...] = ()) -> TrainingConfig:
@@ -92,9 +154,18 @@ def read(path: Path, settings: tuple[str, ...] = ()) -> TrainingConfig:
         raise ConfigError(f"{path} does not exist") from None
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
+    return _with(values, settings, where=str(path))
+
+
+def changed(config: TrainingConfig, settings: tuple[str, ...], where: str) -> TrainingConfig:
+    """A configuration with other values for some keys. Raises ConfigError."""
+    return _with(config.as_dict(), settings, where)
+
+
+def _with(values: dict[str, Any], settings: tuple[str, ...], where: str) -> TrainingConfig:
     for setting in settings:
         _change(values, setting)
-    return build(values, where=str(path))
+    return build(values, where)
 
 
 def build(values: dict[str, Any], where: str) -> TrainingConfig:
@@ -104,22 +175,48 @@ def build(values: dict[str, Any], where: str) -> TrainingConfig:
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
         raise ConfigError(f"{where} is refused:\n" + "\n".join(lines)) from None
-    unknown = [step for step in config.degrade if step not in DEGRADATIONS]
-    if unknown:
-        raise ConfigError(f"{where}: degrade = {unknown}: known steps are {', '.join(DEGRADATIONS)}")
-    scale = config.generator.scale
-    for key, size in (("data.crop", config.data.crop), ("data.whole_size", config.data.whole_size)):
-        if size % scale:
-            raise ConfigError(f"{where}: {key} = {size} must be a multiple of generator.scale = {scale}")
-    if config.data.crop > config.data.whole_size:
-        raise ConfigError(f"{where}: data.crop = {config.data.crop} exceeds data.whole_size = {config.data.whole_size}")
+    if mistakes := _mistakes(config):
+        raise ConfigError(f"{where} is refused:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
     return config
+
+
+def _mistakes(config: TrainingConfig) -> list[str]:
+    """What no single key shows."""
+    found = []
+    scale, data, adversarial = config.generator.scale, config.data, config.adversarial
+    if not config.steps:
+        found.append("content.steps and adversarial.steps are both 0: there is nothing to train")
+    for key, size in (("data.crop", data.crop), ("data.whole_size", data.whole_size)):
+        if size % scale:
+            found.append(f"{key} = {size} must be a multiple of generator.scale = {scale}")
+    if data.crop > data.whole_size and data.whole_share:
+        found.append(f"data.crop = {data.crop} exceeds data.whole_size = {data.whole_size}")
+    if sum(isinstance(step, SHRINKING) for step in config.degrade) != 1:
+        found.append('degrade must hold exactly one of "area_mean" and "bicubic"')
+    for key, stage in (("content", config.content), ("adversarial", adversarial)):
+        if stage.steps and stage.batch % config.accumulate:
+            found.append(f"accumulate = {config.accumulate} must divide {key}.batch = {stage.batch}")
+    if config.inference.tile <= 2 * config.inference.overlap:
+        found.append(
+            f"inference.tile = {config.inference.tile} must exceed twice inference.overlap = {config.inference.overlap}"
+        )
+    if adversarial.steps and data.crop < 16:
+        found.append(f"data.crop = {data.crop}: the critic needs at least 16 pixels")
+    if unknown := [layer for layer in adversarial.perceptual_layers if layer not in LAYERS]:
+        found.append(f"adversarial.perceptual_layers: VGG19 has no {unknown[0]!r}; its layers are {', '.join(LAYERS)}")
+    if adversarial.steps and adversarial.perceptual_weight and adversarial.vgg is None:
+        found.append(
+            f"adversarial.perceptual_weight = {adversarial.perceptual_weight} needs adversarial.vgg, the path of "
+            "torchvision's vgg19-dcbb9e9d.pth (https://download.pytorch.org/models/vgg19-dcbb9e9d.pth); or train "
+            "without the perceptual loss: adversarial.perceptual_weight = 0"
+        )
+    return found
 
 
 def _change(values: dict[str, Any], setting: str) -> None:
     key, separator, text = setting.partition("=")
     if not separator:
-        raise ConfigError(f"--set {setting!r}: expected key=value, for example optimiser.steps=1000")
+        raise ConfigError(f"--set {setting!r}: expected key=value, for example content.steps=1000")
     *tables, last = key.strip().split(".")
     for table in tables:
         values = values.setdefault(table, {})

@@ -1,6 +1,6 @@
 """From a run to weights and card.
 
-`python -m training.export RUN -o model/weights/NAME.safetensors [--metrics JSON]...`.
+`python -m training.export RUN -o model/weights/NAME.safetensors [--checkpoint NAME] [--metrics JSON]...`.
 """
 
 from __future__ import annotations
@@ -13,36 +13,68 @@ from pathlib import Path
 from typing import Any
 
 from model import checkpoint
-from model.generator import Generator
 from training.config import ConfigError
-from training.run import CONFIG, Run
+from training.run import CHECKPOINTS, Run
+
+HISTORY = 24  # lines of losses that a card tells at most, evenly spread over the run
 
 
-def export(folder: Path, target: Path, metrics: dict[str, Any]) -> checkpoint.Card:
-    """Write the averaged weights of a run's last checkpoint with their card. Raises ConfigError."""
+def export(folder: Path, target: Path, chosen: str, evaluations: Sequence[Path]) -> checkpoint.Card:
+    """Write the weights of a checkpoint with all that is known of them. Raises ConfigError, CheckpointError."""
     run = Run.open(folder)
-    state = run.state()
-    if state is None:
-        raise ConfigError(f"{folder} holds no checkpoint yet; train longer")
-    config = run.config
-    generator = Generator(config.generator)
-    generator.load_state_dict(state["average"])
-    revision = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["revision"]
-    recipe = config.as_dict()
-    for private in ("runs", "device", "threads", "every"):
-        del recipe[private]
-    del recipe["data"]["root"]
+    generator, card = checkpoint.load(_weights(run, chosen))
+    done = card.training["steps_done"]
     return checkpoint.save(
         target,
         generator,
-        name=config.name,
-        version=config.version,
-        tile=config.inference.tile,
-        overlap=config.inference.overlap,
-        training={"revision": revision, "steps_done": state["step"], **recipe},
-        metrics=metrics,
-        licence=config.licence,
+        name=run.config.name,
+        version=run.config.version,
+        tile=card.tile,
+        overlap=card.overlap,
+        training={"revision": run.revision, "steps_done": done, **run.config.recipe(), "history": _history(run, done)},
+        metrics=measured(evaluations, card.sha256),
+        weaknesses=list(run.config.weaknesses),
+        licence=run.config.licence,
     )
+
+
+def measured(evaluations: Sequence[Path], sha256: str) -> dict[str, Any]:
+    """The figures of evaluation.json files, by protocol. Raises ConfigError if they are not of these weights."""
+    metrics: dict[str, Any] = {}
+    for path in evaluations:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict) or not {"protocol", "low", "weights"} <= content.keys():
+            raise ConfigError(f"{path} is not an evaluation.json of training.evaluate")
+        if sha256 not in [one["sha256"] for one in content["weights"].values()]:
+            raise ConfigError(f"{path} was measured with other weights than these ({sha256[:12]}); evaluate them")
+        del content["each"]
+        name = f"{content.pop('protocol')}, low by {content.pop('low')}"
+        if name in metrics:
+            raise ConfigError(f"{path}: there is a second evaluation for {name!r}; a card has room for one")
+        metrics[name] = content
+    return metrics
+
+
+def _weights(run: Run, chosen: str) -> Path:
+    folder = run.folder / CHECKPOINTS
+    known = sorted(path.name for path in folder.glob("*") if path.is_dir() and path.suffix != ".tmp")
+    steps = [name for name in known if name.startswith("step-")]
+    name = chosen or (steps[-1] if steps else "")
+    if name not in known:
+        told = ", ".join(known) or "none yet; train longer"
+        raise ConfigError(f"{run.folder} has no checkpoint {name!r}; it has {told}")
+    return folder / name / f"{run.config.name}{checkpoint.SUFFIX}"
+
+
+def _history(run: Run, last: int) -> list[dict[str, Any]]:
+    """A few lines of the losses: how the training went."""
+    lines = [line for line in run.lines() if "losses" in line and line["step"] <= last]
+    every = -(-len(lines) // HISTORY) or 1
+    chosen = lines[::-1][::every][::-1]
+    return [
+        {"step": line["step"], "stage": line["stage"], **{k: round(v, 5) for k, v in line["losses"].items()}}
+        for line in chosen
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.export", description="Write weights and card from a run.")
     parser.add_argument("run", type=Path, help="the folder of a run")
     parser.add_argument("-o", "--output", type=Path, required=True, help=f"the weights file, NAME{checkpoint.SUFFIX}")
+    parser.add_argument("--checkpoint", default="", help="step-NNNNNN, best-content or best-adversarial; else the last")
     parser.add_argument(
         "--metrics", type=Path, action="append", default=[], help="an evaluation.json to put into the card"
     )
@@ -57,13 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.output.suffix != checkpoint.SUFFIX:
         parser.error(f"--output must end in {checkpoint.SUFFIX}")
     try:
-        metrics = {}
-        for path in options.metrics:
-            measured = json.loads(path.read_text(encoding="utf-8"))
-            measured.pop("each", None)
-            metrics[measured.pop("protocol")] = measured
-        card = export(options.run, options.output, metrics)
-    except (ConfigError, OSError, ValueError) as error:
+        card = export(options.run, options.output, options.checkpoint, options.metrics)
+    except (ConfigError, checkpoint.CheckpointError, OSError, ValueError) as error:
         print(f"export: {error}", file=sys.stderr)
         return 1
     print(f"{options.output}: {card.identity}")

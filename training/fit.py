@@ -1,170 +1,241 @@
-"""Train a generator: `python -m training.fit CONFIG [--set key=value]... [--resume RUN]`."""
+"""Train a generator: `python -m training.fit CONFIG [--set key=value]... [--resume RUN]`.
+
+With `torchrun --nproc-per-node N -m training.fit ...` N processes share the work; each takes its own batch.
+"""
 
 from __future__ import annotations
 
 import argparse
-import copy
+import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from model.checkpoint import Card
-from model.generator import Generator
-from model.upscaler import Upscaler, choose_device
+from model.upscaler import choose_device
 from training import config as configuration
-from training import data, evaluate, steps
+from training import images
+from training.batches import Batches
 from training.config import ConfigError, TrainingConfig
+from training.images import Radiograph
+from training.parallel import Processes, joined
 from training.run import Run
+from training.steps import Diverged
+from training.trainer import Trainer
+from training.validation import Validation
 
 console = Console(stderr=True)
+INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
 
 
-class Trainer:
-    """Everything that a run holds in memory; `advance` takes it to a step."""
+class Stopped(Exception):
+    """Somebody asked the run to end; its state is saved."""
 
-    def __init__(self, run: Run) -> None:
-        config = run.config
-        self.run, self.config = run, config
-        self.device = choose_device(config.device)
-        torch.manual_seed(config.seed)
-        self.generator = Generator(config.generator).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.generator).eval()
-        self.adam = torch.optim.Adam(
-            self.generator.parameters(), lr=config.optimiser.learning_rate, betas=config.optimiser.betas
+
+class Journal:
+    """What the first process writes and shows while a run goes on; the others keep silent."""
+
+    def __init__(
+        self, run: Run, trainer: Trainer, images: int, validation: Validation, pending: list[dict[str, float]]
+    ) -> None:
+        """images: to train on. pending: the losses that no line tells yet."""
+        self._run, self._trainer, self._images, self._validation = run, trainer, images, validation
+        self._pending = pending
+        columns = (TextColumn("{task.fields[stage]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, TextColumn("{task.fields[told]}"), console=console)
+        self._task = self._progress.add_task(
+            "", total=run.config.steps, completed=trainer.step, stage=trainer.stage, told=""
         )
-        self.step = 0
-        if (state := run.state()) is not None:
-            self.step = state["step"]
-            self.generator.load_state_dict(state["generator"])
-            self.average.load_state_dict(state["average"])
-            self.adam.load_state_dict(state["adam"])
+        self._measured = ""
 
-    def state(self) -> dict[str, object]:
-        """What a checkpoint holds; batches need none, they follow from seed and step."""
-        return {
-            "step": self.step,
-            "generator": self.generator.state_dict(),
-            "average": self.average.state_dict(),
-            "adam": self.adam.state_dict(),
-        }
+    def __enter__(self) -> Journal:
+        self._run.rewind(self._trainer.step)
+        self._progress.start()
+        return self
 
-    def advance(self, batch: data.Batch) -> float:
-        """One step; returns the loss. Raises Diverged."""
-        self.generator.train()
-        loss = steps.content_step(self.generator, self.adam, _to(batch, self.device), self.config, self.step)
-        steps.follow(self.average, self.generator, self.config.optimiser.average, self.step)
-        self.step += 1
-        return loss
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
 
-    def validate(self, images: Sequence[data.Radiograph]) -> dict[str, float]:
-        """PSNR and SSIM on whole images of the held-out patients, through the node's own door, beside bicubic."""
-        inference = self.config.inference
-        card = Card(
-            name=self.config.name,
-            version=self.config.version,
-            sha256="",
-            architecture=self.config.generator,
-            tile=inference.tile,
-            overlap=inference.overlap,
-        )
-        upscaler = Upscaler(copy.deepcopy(self.average), card, self.device)
-        methods = {"ours": evaluate.by_upscaler(upscaler), "bicubic": evaluate.by_resampling("bicubic")}
-        rows = evaluate.measure([image.whole for image in images], methods, upscaler.card.architecture.scale)
-        return {
-            f"{method}_{metric}": float(np.mean([row[method][metric] for row in rows]))
-            for method in methods
-            for metric in ("psnr", "ssim")
-        }
+    def step(self, stage: str, losses: dict[str, float]) -> None:
+        """Log, measure and save, each when it is due."""
+        every, step = self._run.config.every, self._trainer.step
+        turned = step in (self._run.config.content.steps, self._run.config.steps)  # a stage has ended
+        self._pending.append(losses)
+        self._progress.update(self._task, completed=step, stage=stage)
+        if step % every.log == 0 or turned:
+            self._log(stage)
+        if step % every.checkpoint == 0 or turned:
+            self._checkpoint(stage)
+        if step % every.save == 0 or turned:
+            self.save()
+
+    def save(self) -> None:
+        """What --resume goes on from."""
+        self._run.save({**self._trainer.state(), "pending": self._pending})
+
+    def _log(self, stage: str) -> None:
+        names = self._pending[-1]
+        means = {name: fmean(told[name] for told in self._pending if name in told) for name in names}
+        self._pending.clear()
+        self._run.log(self._trainer.step, stage=stage, losses=means)
+        told = " ".join(f"{name} {value:.4g}" for name, value in means.items())
+        self._progress.update(self._task, told=f"{self._measured} {told}")
+
+    def _checkpoint(self, stage: str) -> None:
+        step, trainer = self._trainer.step, self._trainer
+        measured, results = self._validation.measure(trainer.upscaler())
+        self._validation.show(self._run.panel(step), results)
+        self._run.log(step, stage=stage, epoch=self._epoch(), **measured)
+        self._run.keep(trainer.average, step, stage, trainer.card(metrics={"validation": measured}))
+        self._run.draw()
+        ours, bicubic = measured["ours"], measured["bicubic"]
+        self._measured = f"PSNR {ours['psnr']:.2f} dB ({ours['psnr'] - bicubic['psnr']:+.2f}) SSIM {ours['ssim']:.4f}"
+        console.print(f"step {step}: {self._measured} beside bicubic: {measured['seen']}", soft_wrap=True)
+
+    def _epoch(self) -> float:
+        """Crops that the generator was trained on, for each image."""
+        config, step = self._run.config, self._trainer.step
+        content = min(step, config.content.steps) * config.content.batch
+        adversarial = max(0, step - config.content.steps) * config.adversarial.batch
+        return (content + adversarial) * self._trainer.processes.world / self._images
 
 
-def fit(run: Run) -> None:
-    """Train a run from wherever it stands to its last step. Raises ConfigError, Diverged."""
-    config = run.config
+def fit(config: TrainingConfig, resumed: Run | None, processes: Processes) -> None:
+    """Train a new run, or one that is resumed, to its last step. Raises ConfigError, Diverged, Stopped."""
+    _prepare(config)
+    state: dict[str, Any] = (resumed.state() if resumed else None) or {}
+    training, validation = _load(config, processes)
+    trainer = Trainer(config, processes, state or None)
+    batches = Batches(training, config, rank=processes.rank)
+    prepared = batches.loader(trainer.step, processes.device)
+    if not processes.first:
+        while trainer.step < config.steps:
+            trainer.advance(prepared)
+        processes.wait()
+        return
+    held_out = Validation(validation, config.degrade, config.generator.scale)
+    run = resumed or Run.start(config, datetime.now(UTC))
+    console.print(f"run folder: {run.folder}", soft_wrap=True)
+    if trainer.step >= config.steps:
+        console.print(f"this run has finished: it has made all of its {config.steps} steps")
+    pending = state.get("pending", [])
+    with _asked_to_stop(processes) as asked, Journal(run, trainer, len(training), held_out, pending) as journal:
+        while trainer.step < config.steps:
+            stage = trainer.stage
+            losses = trainer.advance(prepared)
+            if stage == "adversarial" and trainer.step % config.every.log == 0:
+                losses["slope"] = trainer.slope(batches[batches.first(trainer.step - 1)])
+            journal.step(stage, losses)
+            if asked:
+                journal.save()
+                raise Stopped(f"stopped after step {trainer.step}; go on with --resume {run.folder}")
+    processes.wait()
+
+
+@contextmanager
+def _asked_to_stop(processes: Processes) -> Iterator[list[int]]:
+    """A list that holds something once Ctrl-C or SIGTERM has come, so that the step in progress is finished first.
+
+    Several processes would stop at different steps: there a signal ends them at once, and the last state stays.
+    """
+    asked: list[int] = []
+    if processes.world > 1:
+        yield asked
+        return
+    before = {number: signal.signal(number, lambda n, _: asked.append(n)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _prepare(config: TrainingConfig) -> None:
+    torch.backends.cudnn.allow_tf32 = False  # the gradient penalty is float32, not shorter
     if config.threads:
         torch.set_num_threads(config.threads)
-    training, validation = _load(config)
-    trainer = Trainer(run)
-    batches = data.Batches(training, config.data, batch=config.optimiser.batch, seed=config.seed)
-    last = config.optimiser.steps
-    with _progress() as progress:
-        task = progress.add_task("training", total=last, completed=trainer.step, told="")
-        while trainer.step < last:
-            loss = trainer.advance(batches.at(trainer.step))
-            step, ended = trainer.step, trainer.step == last
-            if step % config.every.log == 0:
-                run.log(step=step, loss=loss)
-                progress.update(task, completed=step)
-            if step % config.every.checkpoint == 0 or ended:
-                run.save(trainer.state())
-            if step % config.every.validate_ == 0 or ended:
-                measured = trainer.validate(validation)
-                run.log(step=step, **measured)
-                progress.update(task, completed=step, told=_told(measured))
-                console.print(f"step {step}: {_told(measured)}")
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
 
 
-def _load(config: TrainingConfig) -> tuple[list[data.Radiograph], list[data.Radiograph]]:
-    loaded = []
-    for paths in data.split(data.find_images(config.data.root), config.data):
-        images, skipped = data.load(paths, config.data)
-        for line in skipped:
-            console.print(f"[yellow]{line}")
-        loaded.append(images)
-    training, validation = loaded
+def _load(config: TrainingConfig, processes: Processes) -> tuple[list[Radiograph], list[Radiograph]]:
+    divided = images.split(images.find_images(config.data.root), config.data)
+    training, skipped = images.load(divided.training, config.data)
+    if not processes.first:
+        return training, []
+    validation, also = images.load(divided.validation, config.data)
+    for line in [*skipped, *also]:
+        console.print(f"[yellow]{line}", soft_wrap=True)
+    console.print(divided.told, soft_wrap=True)
     console.print(f"{len(training)} images to train on, {len(validation)} of held-out patients to validate on")
     return training, validation
 
 
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, TextColumn("{task.fields[told]}"), console=console)
-
-
-def _told(measured: dict[str, float]) -> str:
-    gain = measured["ours_psnr"] - measured["bicubic_psnr"]
-    return (
-        f"PSNR {measured['ours_psnr']:.2f} dB ({gain:+.2f} over bicubic), "
-        f"SSIM {measured['ours_ssim']:.4f} (bicubic {measured['bicubic_ssim']:.4f})"
-    )
-
-
-def _to(batch: data.Batch, device: torch.device) -> data.Batch:
-    return data.Batch(batch.high.to(device), batch.centre.to(device), batch.half_width.to(device))
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; returns its exit code: 0 done, 1 failed, 3 configuration refused."""
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m training.fit", description="Train a generator.")
     parser.add_argument("config", type=Path, nargs="?", help="a TOML file, such as config/train.toml")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one key, e.g. optimiser.steps=1000"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one key, e.g. content.steps=1000"
     )
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
+    parser.add_argument(
+        "--resume", type=Path, metavar="RUN", help="go on with the run in this folder, with its own configuration"
+    )
     options = parser.parse_args(arguments)
+    if options.resume is None and options.config is None:
+        parser.error("give a configuration, or --resume RUN")
+    return options
+
+
+def _opened(options: argparse.Namespace) -> tuple[TrainingConfig, Run | None]:
+    """What to do, and the run to go on with. Raises ConfigError."""
+    settings = tuple(options.set)
+    if options.resume is None:
+        return configuration.read(options.config, settings), None
+    run = Run.open(options.resume)
+    if options.config is not None:
+        return configuration.read(options.config, settings), run
+    return configuration.changed(run.config, settings, where=str(options.resume)), run
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code: 0 done, 1 failed, 3 configuration refused, 130 interrupted."""
+    options = _parse(arguments)
     try:
-        if options.resume is not None:
-            if options.set:
-                parser.error("--set cannot change a run that is resumed; start a new one")
-            run = Run.open(options.resume)
-        elif options.config is not None:
-            run = Run.start(configuration.read(options.config, tuple(options.set)), datetime.now(UTC))
-        else:
-            parser.error("give a configuration, or --resume RUN")
-        console.print(f"run folder: {run.folder}")
-        fit(run)
+        config, run = _opened(options)
+        with joined(_device(config)) as processes:
+            if run is not None and processes.first:
+                run.change(config)
+            fit(config, run, processes)
     except ConfigError as error:
-        print(f"training: {error}", file=sys.stderr)
-        return 3
-    except steps.Diverged as error:
-        print(f"training stopped: {error}; the last good checkpoint stays in {run.folder}", file=sys.stderr)
-        return 1
+        return _told(f"training: {error}", 3)
+    except Diverged as error:
+        return _told(f"training stopped: {error}; --resume goes on from the last good state, with --set KEY=VALUE", 1)
+    except Stopped as stopped:
+        return _told(f"training {stopped}", INTERRUPTED)
     return 0
+
+
+def _device(config: TrainingConfig) -> torch.device:
+    try:
+        return choose_device(config.device)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _told(text: str, code: int) -> int:
+    if os.environ.get("RANK", "0") == "0":
+        print(text, file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

@@ -2,14 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
 from torch import Tensor
 
+Score = Callable[[Tensor], Tensor]  # (N, C, H, W) -> (N,)
 
-def pixel_loss(result: Tensor, high: Tensor) -> Tensor:
+
+def absolute(result: Tensor, high: Tensor) -> Tensor:
     """Mean absolute error of each sample: (N, C, H, W), (N, C, H, W) -> (N,)."""
     return (result - high).abs().flatten(1).mean(dim=1)
 
 
-def relative_pixel_loss(result: Tensor, high: Tensor, baseline: Tensor, floor: float = 0.01) -> Tensor:
-    """The pixel loss over that of a baseline, so that a soft radiograph counts as much as a contrasty one: -> ()."""
-    return (pixel_loss(result, high) / (pixel_loss(baseline, high) + floor)).mean()
+def squared(result: Tensor, high: Tensor) -> Tensor:
+    """Mean squared error of each sample: (N, C, H, W), (N, C, H, W) -> (N,)."""
+    return (result - high).square().flatten(1).mean(dim=1)
+
+
+def relative(result: Tensor, high: Tensor, baseline: Tensor, floor: float = 0.01) -> Tensor:
+    """The absolute error over that of a baseline, so that a soft radiograph counts as much as a contrasty one: (N,)."""
+    return absolute(result, high) / (absolute(baseline, high) + floor)
+
+
+def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """The negative Wasserstein estimate: (N,) scores -> () (Arjovsky et al. 2017, equation 2)."""
+    return fake.mean() - real.mean()
+
+
+def generator_loss(fake: Tensor) -> Tensor:
+    """What the generator pays for being told from real images: (N,) scores -> () (Arjovsky et al. 2017)."""
+    return -fake.mean()
+
+
+def slopes(critic: Score, images: Tensor) -> Tensor:
+    """The norm of the critic's gradient over all of C, H and W: (N, C, H, W) -> (N,), always in float32."""
+    with torch.autocast(images.device.type, enabled=False):
+        images = images.detach().float().requires_grad_()
+        score = critic(images)
+        (gradient,) = torch.autograd.grad(score.sum(), images, create_graph=True)
+        norms: Tensor = gradient.flatten(1).norm(dim=1)
+        return norms
+
+
+def gradient_penalty(critic: Score, real: Tensor, fake: Tensor, share: Tensor | None = None) -> Tensor:
+    """How far the critic's slope is from one between real and fake images: () (Gulrajani et al. 2017, equation 3).
+
+    share: (N, 1, 1, 1) on [0, 1], where between fake and real each sample looks; drawn at random if not given. The
+    weight (10 in the paper) is the caller's.
+    """
+    if share is None:
+        share = torch.rand(len(real), 1, 1, 1, device=real.device)
+    between = share * real + (1 - share) * fake
+    return (slopes(critic, between) - 1).square().mean()
+
+
+def perceptual_loss(features: Callable[[Tensor], Sequence[Tensor]], result: Tensor, high: Tensor) -> Tensor:
+    """Mean absolute difference of the features, summed over layers: -> () (Johnson et al. 2016, equation 2, in L1)."""
+    with torch.no_grad():
+        wanted = features(high)
+    return torch.stack([(f - w).abs().mean() for f, w in zip(features(result), wanted, strict=True)]).sum()
+
+
+def squared_norm(weights: Iterable[Tensor]) -> Tensor:
+    """The L2 penalty: the sum of all squares, -> ()."""
+    return torch.stack([weight.square().sum() for weight in weights]).sum()

@@ -1,19 +1,26 @@
-"""The folder of one run: configuration, revision, metrics, and checkpoints that a kill never leaves broken."""
+"""The folder of one run: configuration, revision, metrics, pictures, and checkpoints that a kill never breaks."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.tensorboard import SummaryWriter
 
+from model import checkpoint
+from model.generator import Generator
+from training import pictures
 from training.config import ConfigError, TrainingConfig, build
 
-CONFIG, METRICS, STATE = "config.json", "metrics.jsonl", "state.pt"
+CONFIG, METRICS, STATE, PROGRESS, CURVES = "config.json", "metrics.jsonl", "state.pt", "progress.md", "curves.png"
+CHECKPOINTS, PANELS, TENSORBOARD = "checkpoints", "panels", "tensorboard"
+Line = dict[str, Any]
 
 
 class Run:
@@ -21,33 +28,81 @@ class Run:
 
     def __init__(self, folder: Path, config: TrainingConfig) -> None:
         self.folder, self.config = folder, config
+        self._board: SummaryWriter | None = None
 
     @classmethod
     def start(cls, config: TrainingConfig, now: datetime) -> Run:
         """A new folder `NAME-YYYYMMDD-HHMMSS` below `runs`."""
         folder = config.runs / f"{config.name}-{now:%Y%m%d-%H%M%S}"
-        folder.mkdir(parents=True)
-        content = {"revision": _revision(), "started": now.isoformat(), "config": config.as_dict()}
-        (folder / CONFIG).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        number = 1
+        while folder.exists():
+            number += 1
+            folder = config.runs / f"{config.name}-{now:%Y%m%d-%H%M%S}-{number}"
+        for part in (CHECKPOINTS, PANELS):
+            (folder / part).mkdir(parents=True)
+        content = {"revision": _revision(), "started": now.isoformat(), "config": config.as_dict(), "changes": []}
+        _replace(folder / CONFIG, json.dumps(content, indent=2) + "\n")
         return cls(folder, config)
 
     @classmethod
     def open(cls, folder: Path) -> Run:
         """An existing folder. Raises ConfigError."""
         try:
-            content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"{folder} is not the folder of a run: {error}") from None
-        return cls(folder, build(content["config"], where=str(folder / CONFIG)))
+            content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["config"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{folder} is not the folder of a run: {error!r}") from None
+        return cls(folder, build(content, where=str(folder / CONFIG)))
 
-    def log(self, **values: Any) -> None:
-        """Append one line of metrics."""
-        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), **values})
+    def change(self, config: TrainingConfig) -> None:
+        """Go on with another configuration, which the folder remembers. Raises ConfigError for another network."""
+        if config == self.config:
+            return
+        for part in ("generator", "critic"):
+            if getattr(config, part) != getattr(self.config, part):
+                raise ConfigError(f"{self.folder}: a resumed run keeps its {part}; start a new run for another one")
+        content = json.loads((self.folder / CONFIG).read_text(encoding="utf-8"))
+        before = content["config"]
+        content["config"] = config.as_dict()
+        changed = {key: value for key, value in before.items() if content["config"][key] != value}
+        content.setdefault("changes", []).append({"time": datetime.now(UTC).isoformat(), "before": changed})
+        _replace(self.folder / CONFIG, json.dumps(content, indent=2) + "\n")
+        self.config = config
+
+    @property
+    def revision(self) -> str:
+        """Of the code that started the run."""
+        revision: str = json.loads((self.folder / CONFIG).read_text(encoding="utf-8"))["revision"]
+        return revision
+
+    def lines(self) -> list[Line]:
+        """All metrics, oldest first; a last line that a kill has torn is left out."""
+        path = self.folder / METRICS
+        found = []
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                break
+        return found
+
+    def rewind(self, step: int) -> None:
+        """Forget what was logged after a step: a run that goes on from there says it again."""
+        kept = [json.dumps(line) + "\n" for line in self.lines() if line["step"] <= step]
+        _replace(self.folder / METRICS, "".join(kept))
+        self._board = SummaryWriter(str(self.folder / TENSORBOARD), purge_step=step + 1)
+
+    def log(self, step: int, **values: Any) -> None:
+        """Append one line of metrics, and show its numbers in TensorBoard."""
+        line = json.dumps({"time": datetime.now(UTC).isoformat(timespec="seconds"), "step": step, **values})
         with (self.folder / METRICS).open("a", encoding="utf-8") as file:
             file.write(line + "\n")
+        for name, value in values.items():
+            if self._board is not None and isinstance(value, dict):
+                for key, number in value.items():
+                    self._board.add_scalar(f"{key}/{name}", number, step)
 
     def save(self, state: dict[str, Any]) -> None:
-        """Replace the checkpoint: written beside it, flushed to disk, then renamed over it."""
+        """Replace the state: written beside it, flushed to disk, then renamed over it."""
         written = self.folder / f"{STATE}.tmp"
         with written.open("wb") as file:
             torch.save(state, file)
@@ -56,14 +111,79 @@ class Run:
         written.replace(self.folder / STATE)
 
     def state(self) -> dict[str, Any] | None:
-        """The last checkpoint, or None before the first one."""
+        """The last saved state, or None before the first one."""
         path = self.folder / STATE
         if not path.exists():
             return None
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return state
 
+    def panel(self, step: int) -> Path:
+        """Where the panel of a step belongs."""
+        return self.folder / PANELS / f"step-{step:06}.png"
+
+    def keep(self, generator: Generator, step: int, stage: str, card: dict[str, Any]) -> None:
+        """Weights that the node can load: those of this step, and a link to the best ones of each stage.
+
+        The best of the content stage has the highest PSNR; of the adversarial one, which trades PSNR for texture, the
+        lowest GMSD.
+        """
+        folder = self.folder / CHECKPOINTS / f"step-{step:06}"
+        written, old = folder.with_suffix(".tmp"), folder.with_suffix(".old")
+        for left in (written, old):
+            shutil.rmtree(left, ignore_errors=True)
+        checkpoint.save(written / f"{self.config.name}{checkpoint.SUFFIX}", generator, **card)
+        if folder.exists():  # made before by the same run, which was killed and has come here again
+            folder.rename(old)
+        written.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+        measured = [line for line in self.lines() if line.get("stage") == stage and "ours" in line]
+        if stage == "content":
+            best = max(measured, key=lambda line: float(line["ours"]["psnr"]))
+        else:
+            best = min(measured, key=lambda line: float(line["ours"]["gmsd"]))
+        link = self.folder / CHECKPOINTS / f"best-{stage}"
+        pointed = link.with_suffix(".tmp")
+        pointed.unlink(missing_ok=True)
+        pointed.symlink_to(f"step-{best['step']:06}")
+        pointed.replace(link)
+
+    def draw(self) -> None:
+        """The curves and the progress table, as the metrics are now."""
+        lines = self.lines()
+        pictures.curves(self.folder / CURVES, lines)
+        _replace(self.folder / PROGRESS, _table(self.config.name, [line for line in lines if "ours" in line]))
+
+
+def _table(name: str, lines: list[Line]) -> str:
+    rows = [
+        f"# {name}, on patients that it is not trained on",
+        "",
+        "| epoch | step | stage | PSNR | bicubic | SSIM | bicubic | what can be seen | panel |",
+        "|---:|---:|---|---:|---:|---:|---:|---|---|",
+    ]
+    for line in lines:
+        ours, bicubic = line["ours"], line["bicubic"]
+        panel = f"{PANELS}/step-{line['step']:06}.png"
+        rows.append(
+            f"| {line['epoch']:.1f} | {line['step']} | {line['stage']} | {ours['psnr']:.2f} dB "
+            f"| {bicubic['psnr']:.2f} dB | {ours['ssim']:.4f} | {bicubic['ssim']:.4f} | {line['seen']} "
+            f"| [{line['step']}]({panel}) |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def _replace(path: Path, text: str) -> None:
+    written = path.with_name(f"{path.name}.tmp")
+    written.write_text(text, encoding="utf-8")
+    written.replace(path)
+
 
 def _revision() -> str:
-    answer = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    """Of this code, where git knows it."""
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown"
     return answer.stdout.strip() or "unknown"

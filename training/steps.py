@@ -1,57 +1,60 @@
-"""One optimisation step of each training stage, and the schedule."""
+"""What one step is made of: the schedule, the update of the weights, and their moving average."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from model.consistency import project
-from model.generator import Generator, bicubic
-from training.config import Optimiser, TrainingConfig
-from training.data import Batch
-from training.degrade import degrade
-from training.losses import relative_pixel_loss
+from model.generator import Generator
+from training.batches import Batch
+from training.config import Content
+from training.parallel import quiet
 
 
 class Diverged(Exception):
-    """The loss is no longer a number; the run stops with its last good checkpoint."""
+    """The losses say that going on is useless; the run stops with its last good checkpoint."""
 
 
-def learning_rate(optimiser: Optimiser, step: int) -> float:
+def learning_rate(content: Content, step: int) -> float:
     """Linear warm-up, then half a cosine down to zero at the last step."""
-    if step < optimiser.warmup_steps:
-        return optimiser.learning_rate * (step + 1) / optimiser.warmup_steps
-    done = (step - optimiser.warmup_steps) / max(1, optimiser.steps - optimiser.warmup_steps)
-    return optimiser.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    if step < content.warmup_steps:
+        return content.learning_rate * (step + 1) / content.warmup_steps
+    done = (step - content.warmup_steps) / max(1, content.steps - content.warmup_steps)
+    return content.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def content_loss(generator: Generator, batch: Batch, config: TrainingConfig) -> Tensor:
-    """The loss of the content stage, -> (): absolute error after the consistency step, relative to bicubic's."""
-    scale = config.generator.scale
-    high = (batch.high - batch.centre) / batch.half_width
-    low = (degrade(batch.high, config.degrade, scale) - batch.centre) / batch.half_width
-    low = low.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(low.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        answer = generator(low)
-    return relative_pixel_loss(project(answer.float(), low), high, bicubic(low, scale))
+def backward(
+    objective: nn.Module, batch: Batch, parts: int, more: Callable[[Batch], tuple[Any, ...]] = lambda part: ()
+) -> dict[str, float]:
+    """Add up the gradients of an objective over the parts of a batch; returns its mean losses, and the "gradient" norm.
+
+    more: what the objective takes beside a part.
+    """
+    for parameter in objective.parameters():
+        parameter.grad = None
+    totals: dict[str, Tensor] = {}
+    for number, part in enumerate(batch.split(parts), 1):
+        with quiet(objective) if number < parts else nullcontext():
+            found = objective(part, *more(part))
+            (found["loss"] / parts).backward()
+        for name, value in found.items():
+            totals[name] = totals.get(name, 0.0) + value.detach() / parts
+    gradients = [parameter.grad for parameter in objective.parameters() if parameter.grad is not None]
+    totals["gradient"] = torch.nn.utils.get_total_norm(gradients)
+    return dict(zip(totals, torch.stack(list(totals.values())).tolist(), strict=True))  # the device is asked once
 
 
-def content_step(
-    generator: Generator, adam: torch.optim.Optimizer, batch: Batch, config: TrainingConfig, step: int
-) -> float:
-    """One update; returns the loss. Raises Diverged."""
-    for group in adam.param_groups:
-        group["lr"] = learning_rate(config.optimiser, step)
-    loss = content_loss(generator, batch, config)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise Diverged(f"the loss is {value} at step {step}; lower optimiser.learning_rate")
-    adam.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    adam.step()
-    return value
+def check(losses: dict[str, float], step: int, advice: str, limit: float = math.inf) -> None:
+    """Raise Diverged for a loss that is no number, or larger than the limit."""
+    for name, value in losses.items():
+        if not math.isfinite(value) or abs(value) > limit:
+            beyond = "" if not math.isfinite(value) else f", beyond the limit of {limit:g}"
+            raise Diverged(f"{name} is {value:g} at step {step}{beyond}; {advice}")
 
 
 @torch.no_grad()

@@ -1,0 +1,161 @@
+"""Which images are used, whose they are, and how they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from fitkit import make_images, read, train
+from kit import shared
+from PIL import Image
+
+from dicom_sr_node import phantom
+from training import images as pictures
+from training.config import ConfigError, TrainingConfig
+
+CHEST = "cr-fuji-chest-10bit-mono1.dcm"
+
+
+def divide(config: TrainingConfig) -> pictures.Split:
+    return pictures.split(pictures.find_images(config.data.root), config.data)
+
+
+def test_no_patient_is_in_both_parts(config_file: Path) -> None:
+    divided = divide(read(config_file))
+    training, held_out = (
+        {pictures.patient_of(path) for path in part} for part in (divided.training, divided.validation)
+    )
+    assert not training & held_out
+    assert len(divided.training) + len(divided.validation) == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "patient"),
+    [
+        ("person12_bacteria_47.jpeg", "kermany-P12"),
+        ("person12_virus_3.jpeg", "kermany-P12"),
+        ("IM-0117-0001.jpeg", "kermany-N0117"),
+        ("NORMAL2-IM-0117-0002.jpeg", "kermany-N0117"),
+        ("00001383_000.png", "nih-00001383"),
+        ("00001383_011.png", "nih-00001383"),
+        ("scan.png", "scan"),
+    ],
+)
+def test_patients_are_known_by_file_name(name: str, patient: str) -> None:
+    assert pictures.patient_of(Path(name)) == patient
+
+
+def test_the_publishers_parts_are_kept_and_their_patients_apart(config_file: Path, tmp_path: Path) -> None:
+    """The Kermany layout: val validates, test is never read, and no patient of either is trained on."""
+    root = tmp_path / "chest_xray"
+    for part, patients in (("train", range(6)), ("val", range(5, 7)), ("test", range(4, 5))):
+        make_images(root / part / "PNEUMONIA", patients, name="person{}_virus_{}.jpeg")
+    divided = divide(read(config_file, f"data.root={root}"))
+    assert {path.parts[-3] for path in divided.training} == {"train"}
+    assert {path.parts[-3] for path in divided.validation} == {"val"}
+    assert {pictures.patient_of(path) for path in divided.training} == {f"kermany-P{n}" for n in range(4)}
+    assert "4 images of train/ are left out" in divided.told
+    with pytest.raises(ConfigError, match=rf"lie in {root}; set data.root={root}, or data.split=patients"):
+        divide(read(config_file, f"data.root={tmp_path}"))
+    by_patient = divide(read(config_file, f"data.root={root}", "data.split=patients"))
+    assert len(by_patient.training) + len(by_patient.validation) == 18
+
+
+def test_train_without_val_is_refused_with_the_remedy(config_file: Path, tmp_path: Path) -> None:
+    make_images(tmp_path / "chest_xray" / "train")
+    with pytest.raises(ConfigError, match="validation among 12 images; put images into train/ and val/, or set"):
+        divide(read(config_file, f"data.root={tmp_path / 'chest_xray'}"))
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_an_unreadable_image_is_told_and_left_out(config_file: Path, images: Path, cached: bool) -> None:
+    (images / "broken.png").write_bytes(b"no picture")
+    (images / "broken.dcm").write_bytes(b"no dataset")
+    data = read(config_file, *([f"data.cache={images.parent / 'cache'}"] if cached else [])).data
+    for _ in range(2):
+        loaded, skipped = pictures.load(pictures.find_images(images), data)
+        assert len(loaded) == 12
+        assert ["broken.dcm: skipped" in skipped[0], "broken.png: skipped" in skipped[1]] == [True, True]
+
+
+def test_an_image_that_changes_is_decoded_again(config_file: Path, images: Path) -> None:
+    data = read(config_file, f"data.cache={images.parent / 'cache'}").data
+    path = pictures.find_images(images)[0]
+    before = pictures.load([path], data)[0][0].pixels.copy()
+    Image.fromarray(255 - before).save(path)
+    assert (pictures.load([path], data)[0][0].pixels == 255 - before).all()
+
+
+def test_too_small_an_image_is_told(config_file: Path, images: Path) -> None:
+    Image.new("L", (31, 90)).save(images / "small.png")
+    _, (line,) = pictures.load(pictures.find_images(images), read(config_file).data)
+    assert "small.png: skipped, 31x90 is smaller than data.crop = 32" in line
+
+
+def test_dicom_files_are_read_as_the_gray_that_is_seen(tmp_path: Path) -> None:
+    """MONOCHROME1 is inverted, signed values are shifted; a file without suffix is known by its preamble."""
+    source = shared("dicom", CHEST)
+    dataset = pydicom.dcmread(source)
+    peak = (1 << dataset.BitsStored) - 1
+    stored = dataset.pixel_array
+    plain = pictures.read_gray(source)
+    seen = peak - stored if dataset.PhotometricInterpretation == "MONOCHROME1" else stored
+    assert (plain.pixels == seen).all()
+    assert plain.peak == peak
+    other = {"MONOCHROME1": "MONOCHROME2", "MONOCHROME2": "MONOCHROME1"}
+    dataset.PhotometricInterpretation = other[dataset.PhotometricInterpretation]
+    dataset.PatientID = "p7"
+    for name in ("1.2.840.113619.2.5", "NOSUFFIX"):
+        dataset.save_as(tmp_path / name)
+        assert (pictures.read_gray(tmp_path / name).pixels == peak - plain.pixels).all()
+        assert pictures.patient_of(tmp_path / name) == "dicom-p7"
+    assert len(pictures.find_images(tmp_path)) == 2
+
+
+def test_a_run_on_16_bit_pictures(config_file: Path, tmp_path: Path) -> None:
+    root = tmp_path / "deep"
+    root.mkdir()
+    for number in range(12):
+        Image.fromarray(phantom.draw(80, seed=number).astype(np.uint16) << 4).save(root / f"deep{number}.png")
+    run = train(config_file, f"data.root={root}", 'degrade=["bicubic","noise",{step="jpeg"},"quantise"]')
+    measured = run.lines()[-1]
+    assert 20 < measured["bicubic"]["psnr"] < 60
+
+
+def test_damaged_headers_are_told_and_left_out(config_file: Path, images: Path) -> None:
+    content = shared("dicom", CHEST).read_bytes()
+    for end in (141, 400, 2000):
+        (images / f"cut{end}.dcm").write_bytes(content[:end])
+    config = read(config_file)
+    divided = divide(config)
+    _, skipped = pictures.load([*divided.training, *divided.validation], config.data)
+    assert len(skipped) == 3
+
+
+def test_32_bit_pictures_are_refused_not_ruined(tmp_path: Path) -> None:
+    Image.fromarray(np.full((64, 64), 4095, np.float32)).save(tmp_path / "deep.tiff")
+    with pytest.raises(ValueError, match="32 bits"):
+        pictures.read_gray(tmp_path / "deep.tiff")
+
+
+def test_multi_frame_and_colour_dicom_are_refused(tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(shared("dicom", CHEST))
+    dataset.NumberOfFrames = 2
+    dataset.save_as(tmp_path / "frames.dcm")
+    with pytest.raises(ValueError, match="not a single gray image"):
+        pictures.read_gray(tmp_path / "frames.dcm")
+
+
+def test_a_run_on_dicom_files(config_file: Path, tmp_path: Path) -> None:
+    """The patient is the header's; what cannot be decoded is told and left out."""
+    root = tmp_path / "dicom"
+    root.mkdir()
+    dataset = pydicom.dcmread(shared("dicom", CHEST))
+    for number in range(12):
+        dataset.PatientID = f"p{number}"
+        dataset.save_as(root / f"IM{number}")
+    (root / "broken.dcm").write_bytes(shared("dicom", "broken-j2k-codestream.dcm").read_bytes())
+    run = train(config_file, f"data.root={root}")
+    assert run.lines()[-1]["bicubic"]["psnr"] > 20

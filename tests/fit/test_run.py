@@ -1,0 +1,305 @@
+"""A run: exact when resumed, whole when killed, clear when it ends early."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fitkit import ADVERSARIAL, same, set_all, state, train
+from kit import ROOT, shared, wait_until
+from PIL import Image
+
+from model import checkpoint
+from model.upscaler import Upscaler
+from training import fit, losses
+from training.batches import Batch
+from training.config import TrainingConfig
+from training.run import Run
+from training.trainer import Trainer
+
+
+@pytest.mark.parametrize("cut_at", [4, 8], ids=["content", "adversarial"])
+def test_resume_is_exact_to_the_bit(config_file: Path, monkeypatch: pytest.MonkeyPatch, cut_at: int) -> None:
+    settings = (*ADVERSARIAL, "every.log=4")
+    whole = train(config_file, "name=whole", *settings)
+    advance, calls = Trainer.advance, iter(range(100))
+
+    def interrupted(self: Trainer, batches: Iterator[Batch]) -> dict[str, float]:
+        if next(calls) == cut_at:
+            raise KeyboardInterrupt
+        return advance(self, batches)
+
+    monkeypatch.setattr(Trainer, "advance", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit.main([str(config_file), *set_all(["name=cut", *settings])])
+    monkeypatch.setattr(Trainer, "advance", advance)
+    (folder,) = whole.folder.parent.glob("cut-*")
+    cut = Run.open(folder)
+    assert state(cut)["step"] == cut_at // 3 * 3  # the last saved state; what came after it is lost and made again
+    assert fit.main(["--resume", str(folder)]) == 0
+    assert same(state(cut), state(whole))
+    told = [[{k: v for k, v in line.items() if k != "time"} for line in run.lines()] for run in (whole, cut)]
+    assert told[0] == told[1]
+
+
+def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train(config_file, "name=whole")
+    advance, calls = Trainer.advance, iter(range(100))
+
+    def signalled(self: Trainer, batches: Iterator[Batch]) -> dict[str, float]:
+        if next(calls) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return advance(self, batches)
+
+    monkeypatch.setattr(Trainer, "advance", signalled)
+    assert fit.main([str(config_file), *set_all(["name=cut"])]) == fit.INTERRUPTED
+    (folder,) = whole.folder.parent.glob("cut-*")
+    assert f"stopped after step 5; go on with --resume {folder}" in capsys.readouterr().err
+    assert state(Run.open(folder))["step"] == 5
+    assert fit.main(["--resume", str(folder)]) == 0
+    assert same(state(Run.open(folder)), state(whole))
+    assert fit.main(["--resume", str(folder)]) == 0
+    assert "this run has finished: it has made all of its 6 steps" in capsys.readouterr().err
+
+
+def test_a_resumed_run_may_change_what_is_not_its_networks(
+    config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(config_file)
+    assert fit.main(["--resume", str(run.folder), "--set", "content.steps=8"]) == 0
+    kept = json.loads((run.folder / "config.json").read_text())
+    assert kept["config"]["content"]["steps"] == 8
+    assert kept["changes"][0]["before"]["content"]["steps"] == 6
+    assert state(run)["step"] == 8
+    assert fit.main([str(config_file), "--resume", str(run.folder), "--set", "generator.width=9"]) == 3
+    assert "a resumed run keeps its generator" in capsys.readouterr().err
+
+
+def test_a_torn_line_and_a_resume_before_the_first_state_are_no_end(config_file: Path) -> None:
+    run = train(config_file)
+    whole = run.lines()
+    with (run.folder / "metrics.jsonl").open("a") as file:
+        file.write('{"time": "2026-')
+    assert run.lines() == whole
+    before = state(run)
+    (run.folder / "state.pt").unlink()
+    assert fit.main(["--resume", str(run.folder)]) == 0
+    assert same(state(run), before)
+
+
+def test_weights_that_a_run_began_with_may_be_gone_when_it_is_resumed(config_file: Path) -> None:
+    run = train(config_file)
+    settings = ["content.steps=7", "start.weights=gone"]
+    assert fit.main(["--resume", str(run.folder), *set_all(settings)]) == 0
+
+
+def test_a_gradient_that_is_no_number_never_reaches_the_weights(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The loss is finite, its gradient is not: sqrt at zero."""
+    relative, calls = losses.relative, iter(range(100))
+
+    def spiked(result: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+        loss = relative(result, *others)
+        return loss + (result - result.detach()).square().sum().sqrt() if next(calls) == 4 else loss
+
+    monkeypatch.setattr(losses, "relative", spiked)
+    assert fit.main([str(config_file), "--set", "every.save=1"]) == 1
+    assert "gradient is nan at step 4" in capsys.readouterr().err
+    (folder,) = (config_file.parent / "runs").glob("*")
+    saved = state(Run.open(folder))
+    assert saved["step"] == 4
+    assert all(torch.isfinite(value).all() for value in saved["generator"].values())
+
+
+def test_workers_and_a_cache_change_nothing(config_file: Path, tmp_path: Path) -> None:
+    plain = train(config_file, "name=plain", *ADVERSARIAL)
+    cached = train(config_file, "name=cached", "data.workers=2", f"data.cache={tmp_path / 'cache'}", *ADVERSARIAL)
+    assert same(state(plain), state(cached))
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 24
+
+
+def test_accumulated_parts_are_one_batch(config_file: Path) -> None:
+    settings = ("generator.batch_norm=false", "content.batch=4", "adversarial.batch=4", *ADVERSARIAL[:1])
+    settings += ADVERSARIAL[2:]
+    whole, parts = (train(config_file, f"name=in{n}", f"accumulate={n}", *settings) for n in (1, 2))
+    told = [[line["losses"] for line in run.lines() if "losses" in line] for run in (whole, parts)]
+    assert len(told[0]) == 10
+    for one, other in zip(*told, strict=True):
+        assert one == pytest.approx(other, rel=5e-3, abs=5e-4)  # Adam enlarges the noise of small gradients
+
+
+def test_a_kill_leaves_every_checkpoint_whole(config_file: Path, tmp_path: Path) -> None:
+    """SIGKILL at whatever moment; what lies in the folder loads, and the run goes on."""
+    settings = ["content.steps=100000", "every.save=1", "every.checkpoint=2", "every.log=1"]
+    command = [sys.executable, "-m", "training.fit", str(config_file), *set_all(settings)]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: len(list(tmp_path.glob("runs/*/checkpoints/step-0*"))) > 8, what="the eighth checkpoint")
+        os.kill(process.pid, signal.SIGKILL)
+    (folder,) = (tmp_path / "runs").glob("*")
+    run = Run.open(folder)
+    assert state(run)["step"] > 8
+    found = [path for path in (folder / "checkpoints").glob("*/*.safetensors") if path.parent.suffix != ".tmp"]
+    assert len(found) >= 8
+    for path in found:
+        checkpoint.load(path)
+    more = f"content.steps={state(run)['step'] + 2}"
+    assert fit.main(["--resume", str(folder), "--set", more]) == 0
+
+
+def test_a_kill_while_saving_leaves_the_last_state(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = train(config_file)
+    before = state(run)
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run.save({"step": 99})
+    assert same(state(run), before)
+
+
+def test_a_run_folder_tells_what_was_done(config_file: Path) -> None:
+    run = train(config_file, *ADVERSARIAL)
+    kept = json.loads((run.folder / "config.json").read_text())
+    assert TrainingConfig(**kept["config"]).content.steps == 6
+    assert run.revision
+    logged = [line for line in run.lines() if "losses" in line]
+    assert [line["step"] for line in logged] == list(range(1, 11))
+    assert [line["stage"] for line in logged] == ["content"] * 6 + ["adversarial"] * 4
+    assert {"critic_loss", "penalty", "slope", "adversarial", "pixel"} <= set(logged[-1]["losses"])
+    measured = [line for line in run.lines() if "ours" in line]
+    assert [line["step"] for line in measured] == [6, 10]
+    assert {"psnr", "ssim", "gmsd", "detail"} == set(measured[0]["ours"]) == set(measured[0]["bicubic"])
+    with Image.open(run.folder / "curves.png") as curves:
+        assert np.asarray(curves).std() > 1
+    with Image.open(run.folder / "panels" / "step-000010.png") as panel:
+        assert panel.size[0] > 1000
+    assert list((run.folder / "tensorboard").glob("events*"))
+
+
+def test_the_progress_table_has_a_row_and_a_panel_for_each_checkpoint(config_file: Path) -> None:
+    run = train(config_file, "every.checkpoint=2")
+    rows = [line for line in (run.folder / "progress.md").read_text().splitlines() if "| content |" in line]
+    assert [row.split("|")[2].strip() for row in rows] == ["2", "4", "6"]
+    for row, line in zip(rows, [line for line in run.lines() if "ours" in line], strict=True):
+        assert f"{line['ours']['psnr']:.2f} dB" in row
+        assert f"{line['bicubic']['psnr']:.2f} dB" in row
+        assert line["seen"] in row
+        assert (run.folder / "panels" / f"step-{line['step']:06}.png").is_file()
+
+
+def test_the_best_checkpoint_is_the_one_with_the_highest_psnr(config_file: Path) -> None:
+    run = train(config_file, "every.checkpoint=1", "content.learning_rate=0.3")
+    measured = {line["step"]: line["ours"]["psnr"] for line in run.lines() if "ours" in line}
+    best = max(measured, key=lambda step: measured[step])
+    assert (run.folder / "checkpoints" / "best-content").resolve().name == f"step-{best:06}"
+
+
+def test_the_weights_of_a_run_serve_the_node(config_file: Path) -> None:
+    run = train(config_file)
+    path = run.folder / "checkpoints" / "best-content" / "tiny.safetensors"
+    assert Upscaler.load(str(path), "cpu").upscale(np.zeros((8, 8), np.uint8)).shape == (32, 32)
+    generator, _ = checkpoint.load(path)
+    assert same(generator.state_dict(), state(run)["average"])
+
+
+def test_training_lowers_the_loss_and_beats_bicubic(config_file: Path) -> None:
+    run = train(config_file, "content.steps=150", "content.learning_rate=5e-3", "every.checkpoint=150", "average=0.9")
+    seen = [line["losses"]["loss"] for line in run.lines() if "losses" in line]
+    assert np.mean(seen[-30:]) < 0.97 * np.mean(seen[:10])
+    assert run.lines()[-1]["ours"]["psnr"] > run.lines()[-1]["bicubic"]["psnr"]
+
+
+def test_the_critic_learns_to_tell_and_the_penalty_holds_its_slope(config_file: Path) -> None:
+    """A frozen or unpenalised critic, as in the seed, fails here."""
+    run = train(
+        config_file,
+        "content.steps=0",
+        "adversarial.steps=60",
+        "adversarial.batch=4",
+        "adversarial.critic_steps=3",
+        "adversarial.learning_rate=1e-3",
+        "adversarial.perceptual_weight=0",
+        "adversarial.adversarial_weight=0",
+        "critic.width=8",
+        "every.checkpoint=60",
+    )
+    told = [line["losses"] for line in run.lines() if "losses" in line]
+    assert np.mean([line["slope"] for line in told[-20:]]) == pytest.approx(1, abs=0.3)
+    assert np.mean([line["penalty"] for line in told[-20:]]) < 0.2
+    assert np.mean([line["critic_loss"] for line in told[-20:]]) < -0.01
+
+
+def test_the_generator_follows_the_critic(config_file: Path) -> None:
+    """With the critic's score alone, the generator changes; with weight zero it stays."""
+    alone = ("content.steps=0", "adversarial.pixel_weight=0", *ADVERSARIAL[:4], "average=0.0")
+    moved = train(config_file, "name=moved", *alone, "adversarial.adversarial_weight=1")
+    still = train(config_file, "name=still", *alone, "adversarial.adversarial_weight=0")
+    last = "tail.0.weight"
+    assert state(moved)["generator"][last].abs().max() > 0
+    assert state(still)["generator"][last].abs().max() == 0
+
+
+def test_a_loss_that_is_no_number_stops_the_run_with_the_last_state(
+    config_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    relative, calls = losses.relative, iter(range(100))
+    monkeypatch.setattr(losses, "relative", lambda *a: relative(*a) * (float("nan") if next(calls) == 4 else 1))
+    assert fit.main([str(config_file)]) == 1
+    assert "loss is nan at step 4" in capsys.readouterr().err
+    (folder,) = (config_file.parent / "runs").glob("*")
+    assert state(Run.open(folder))["step"] == 3
+
+
+def test_a_critic_that_diverges_stops_the_run(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = [*ADVERSARIAL, "adversarial.critic_limit=1e-9"]
+    assert fit.main([str(config_file), *set_all(settings)]) == 1
+    assert "beyond the limit of 1e-09; lower adversarial.learning_rate" in capsys.readouterr().err
+
+
+def test_deterministic_runs_are_the_same_run(config_file: Path) -> None:
+    try:
+        one, other = (train(config_file, f"name=run{n}", "deterministic=true", *ADVERSARIAL) for n in (1, 2))
+        assert same(state(one), state(other))
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+def test_the_seed_s_own_form_trains(config_file: Path) -> None:
+    """Three channels, the image itself from tanh, an unconditional critic, VGG19 features, L2 on the upsampling."""
+    run = train(
+        config_file,
+        *ADVERSARIAL[:3],
+        "consistent=false",
+        "pixel=squared",
+        "generator.channels=3",
+        "generator.output=image",
+        "generator.tail=stages",
+        "generator.attention=true",
+        "critic.conditional=false",
+        "data.augment=[]",
+        "data.whole_share=1.0",
+        "adversarial.upsampling_decay=1e-4",
+        f"adversarial.vgg={shared('vgg', 'vgg_normalised_conv3_1.pth')}",
+        'adversarial.perceptual_layers=["relu1_2"]',
+    )
+    told = run.lines()[-2]["losses"]
+    parts = {"loss", "pixel", "adversarial", "perceptual", "gradient", "critic_loss", "penalty", "slope"}
+    assert set(told) == parts
+    assert told["perceptual"] > 0
+    assert told["loss"] > told["pixel"] + told["perceptual"] - 1e-3 * abs(told["adversarial"])
+    path = run.folder / "checkpoints" / "best-adversarial" / "tiny.safetensors"
+    assert Upscaler.load(str(path), "cpu").upscale(np.zeros((8, 8), np.uint8)).shape == (32, 32)

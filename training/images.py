@@ -1,0 +1,280 @@
+"""Radiographs for training: found, split by patient, read once, and held in memory or in a cache on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from PIL import Image
+
+from model.intensity import Window
+from training.config import ConfigError, Data
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+PREAMBLE = 128  # bytes before "DICM"
+Pixels = NDArray[Any]  # uint8 or uint16
+
+_PATIENT_PATTERNS = (  # Kermany (both prefixes and both splits share the number), NIH ChestX-ray14
+    (re.compile(r"person(\d+)_"), "kermany-P{}"),
+    (re.compile(r"IM-(\d+)-"), "kermany-N{}"),
+    (re.compile(r"^(\d{8})_\d{3}"), "nih-{}"),
+)
+
+
+@dataclass(frozen=True)
+class Gray:
+    """An image as it is stored: (H, W) of 8 or 16 bits, more is brighter, `peak` is the highest value it could hold."""
+
+    pixels: Pixels
+    peak: int
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One image to train on or to validate with, in stored values; in memory, or in files opened when needed."""
+
+    path: Path
+    window: Window
+    peak: int
+    shape: tuple[int, ...]  # (H, W) at native resolution
+    held: tuple[Pixels, Pixels] | tuple[Path, Path]  # native and whole
+
+    @property
+    def pixels(self) -> Pixels:
+        """(H, W) at native resolution."""
+        return _opened(self.held[0])
+
+    @property
+    def whole(self) -> Pixels:
+        """(whole_size, whole_size): all of it, as in the seed's protocol."""
+        return _opened(self.held[1])
+
+
+def _opened(held: Pixels | Path) -> Pixels:
+    return np.load(held, mmap_mode="r") if isinstance(held, Path) else held
+
+
+@dataclass(frozen=True)
+class Split:
+    """Files to train on and files of other patients to validate with."""
+
+    training: list[Path]
+    validation: list[Path]
+    told: str  # how it was made
+
+
+def find_images(root: Path, option: str = "data.root") -> list[Path]:
+    """All images below a folder, sorted; `option` is where the user gives it. Raises ConfigError."""
+    if not root.is_dir():
+        raise ConfigError(f"{option} = {root}: there is no such folder; give the folder of the images")
+    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURES or is_dicom(path))
+    if not paths:
+        raise ConfigError(f"{option} = {root}: no image ({', '.join(PICTURES)} or DICOM) below this folder")
+    return paths
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the name or the preamble says so; files on DICOM media have no suffix, or a UID for a name."""
+    if path.suffix.lower() in PICTURES:
+        return False
+    if path.suffix.lower() == ".dcm":
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(PREAMBLE + 4)[PREAMBLE:] == b"DICM"
+    except OSError:
+        return False  # a folder, or not for us to read
+
+
+def patient_of(path: Path) -> str:
+    """The patient that the DICOM header or the file name tells, else the name itself."""
+    if is_dicom(path):
+        try:
+            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"])
+            return f"dicom-{header.PatientID or path.stem}"
+        except Exception:  # damaged headers raise many kinds; reading the image will say what is wrong
+            return path.stem
+    for pattern, form in _PATIENT_PATTERNS:
+        if match := pattern.search(path.name):
+            return form.format(match[1])
+    return path.stem
+
+
+def is_validation(patient: str, percent: int) -> bool:
+    """Whether a patient is held out.
+
+    Depends on the id alone, so that no run ever trains on another run's validation.
+    """
+    return int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8]) % 100 < percent
+
+
+def split(paths: Iterable[Path], data: Data) -> Split:
+    """Training and validation files; no patient is in both. Raises ConfigError if either is empty."""
+    paths = list(paths)
+    patients = {path: patient_of(path) for path in paths}
+    if data.patients:
+        known = sorted(set(patients.values()), key=lambda patient: hashlib.sha256(patient.encode()).digest()[8:])
+        kept = set(known[: data.patients])
+        paths = [path for path in paths if patients[path] in kept]
+    by_folder = data.split == "folders" or (data.split == "auto" and _has_parts(paths, data.root))
+    divided = _by_folder(paths, patients, data.root) if by_folder else _by_patient(paths, patients, data)
+    for name, part in (("training", divided.training), ("validation", divided.validation)):
+        if not part:
+            advice = (
+                "put images into train/ and val/, or set data.split=patients"
+                if by_folder
+                else f"add images, or change data.validation_percent = {data.validation_percent}"
+            )
+            raise ConfigError(
+                f"data.root = {data.root}: no patient is left for {name} among {len(paths)} images; {advice}"
+            )
+    return divided
+
+
+def _has_parts(paths: list[Path], root: Path) -> bool:
+    """Whether the publisher's parts lie in this folder. Raises ConfigError if they lie deeper."""
+    for path in paths:
+        folders = [part.lower() for part in path.relative_to(root).parts[:-1]]
+        if "train" in folders and "train" not in folders[:1]:
+            inner = path.parents[len(folders) - folders.index("train")]
+            raise ConfigError(
+                f"data.root = {root}: its parts train/, val/, test/ lie in {inner}; set data.root={inner}, or "
+                "data.split=patients to mix them"
+            )
+        if folders[:1] == ["train"]:
+            return True
+    return False
+
+
+def _by_patient(paths: list[Path], patients: dict[Path, str], data: Data) -> Split:
+    held_out = {path for path in paths if is_validation(patients[path], data.validation_percent)}
+    return Split(
+        [path for path in paths if path not in held_out],
+        [path for path in paths if path in held_out],
+        f"split by patient, {data.validation_percent} % held out",
+    )
+
+
+def _by_folder(paths: list[Path], patients: dict[Path, str], root: Path) -> Split:
+    """The parts that the publisher made (Kermany: train, val, test); test is left alone, and so are its patients."""
+    parts: dict[str, list[Path]] = {}
+    for path in paths:
+        parts.setdefault(path.relative_to(root).parts[0].lower(), []).append(path)
+    elsewhere = {patients[path] for part in ("val", "test") for path in parts.get(part, [])}
+    training = [path for path in parts.get("train", []) if patients[path] not in elsewhere]
+    dropped = len(parts.get("train", [])) - len(training)
+    told = "split by the folders train/ and val/"
+    if dropped:
+        told += f"; {dropped} images of train/ are left out: val/ or test/ hold images of the same patients"
+    return Split(training, parts.get("val", []), told)
+
+
+def read_gray(path: Path) -> Gray:
+    """An image or DICOM file as stored gray values. Raises ValueError for a file that holds none."""
+    try:
+        return _read_dicom(path) if is_dicom(path) else _read_picture(path)
+    except Exception as error:  # each codec raises its own kinds; all mean that the file cannot be used
+        raise ValueError(str(error) or repr(error)) from error
+
+
+def _read_picture(path: Path) -> Gray:
+    with Image.open(path) as image:
+        if image.mode.startswith("I;16"):
+            return Gray(np.asarray(image).astype(np.uint16), 65535)
+        if image.mode in ("I", "F"):
+            raise ValueError(f"its values have 32 bits (mode {image.mode}); convert it to 8 or 16 bits")
+        return Gray(np.asarray(image.convert("L")), 255)
+
+
+def _read_dicom(path: Path) -> Gray:
+    dataset = pydicom.dcmread(path)
+    gray = str(dataset.PhotometricInterpretation) in ("MONOCHROME1", "MONOCHROME2")
+    if not gray or int(dataset.get("NumberOfFrames") or 1) != 1 or dataset.BitsStored > 16:
+        raise ValueError("not a single gray image of at most 16 bits")
+    peak = (1 << int(dataset.BitsStored)) - 1
+    stored = dataset.pixel_array.astype(np.int32)
+    # in unsigned values, overlays may lie in the bits above
+    values = (stored + (peak + 1) // 2).clip(0, peak) if dataset.PixelRepresentation else stored & peak
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        values = peak - values
+    return Gray(values.astype(np.uint8 if peak < 256 else np.uint16), peak)
+
+
+def resize(pixels: Pixels, width: int, height: int, peak: int, how: Image.Resampling) -> Pixels:
+    """Resample stored values: (H, W) -> (height, width), same dtype."""
+    if pixels.dtype == np.uint8:
+        return np.asarray(Image.fromarray(pixels).resize((width, height), how))
+    values = np.asarray(Image.fromarray(pixels.astype(np.float32)).resize((width, height), how))
+    rounded: Pixels = np.rint(values).clip(0, peak).astype(pixels.dtype)
+    return rounded
+
+
+def shrink(gray: Gray, size: int) -> Pixels:
+    """The whole image as a square, by antialiased bicubic: -> (size, size)."""
+    return resize(gray.pixels, size, size, gray.peak, Image.Resampling.BICUBIC)
+
+
+def load(paths: Sequence[Path], data: Data) -> tuple[list[Radiograph], list[str]]:
+    """Read images; returns them with one line for each file that was skipped, and why. Raises ConfigError."""
+    if data.cache is not None:
+        data.cache.mkdir(parents=True, exist_ok=True)
+    smallest = data.crop if data.whole_share < 1 else 1
+
+    def one(path: Path) -> Radiograph | str:
+        try:
+            image = _read(path, data) if data.cache is None else _cached(path, data, data.cache)
+        except (OSError, ValueError) as error:
+            return f"{path}: skipped, {error}"
+        if min(image.shape) < smallest:
+            return f"{path}: skipped, {image.shape[1]}x{image.shape[0]} is smaller than data.crop = {data.crop}"
+        return image
+
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(one, paths))
+    images = [result for result in results if isinstance(result, Radiograph)]
+    if not images:
+        raise ConfigError(f"data.root = {data.root}: none of {len(paths)} images can be used; the first: {results[0]}")
+    return images, [result for result in results if isinstance(result, str)]
+
+
+def _read(path: Path, data: Data) -> Radiograph:
+    gray = read_gray(path)
+    held = (gray.pixels, shrink(gray, data.whole_size))
+    return Radiograph(path, Window.of(gray.pixels), gray.peak, gray.pixels.shape, held)
+
+
+def _cached(path: Path, data: Data, folder: Path) -> Radiograph:
+    """The image from files that are made once; a file that changes gets other names."""
+    status = path.stat()
+    name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns} {data.whole_size}"
+    key = hashlib.sha256(name.encode()).hexdigest()
+    held = (folder / f"{key}.native.npy", folder / f"{key}.whole.npy")
+    told = folder / f"{key}.json"  # written last: where it is, the others are
+    if not told.exists():
+        image = _read(path, data)
+        for file, pixels in zip(held, (image.pixels, image.whole), strict=True):
+            _write(file, partial(np.save, arr=pixels))
+        values = {"window": [image.window.dark, image.window.bright], "peak": image.peak, "shape": image.shape}
+        _write(told, lambda kept: kept.write(json.dumps(values).encode()))
+    values = json.loads(told.read_text(encoding="utf-8"))
+    return Radiograph(path, Window(*values["window"]), values["peak"], tuple(values["shape"]), held)
+
+
+def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
+    """Several processes may make the same file at once; each writes its own and renames it."""
+    written = path.with_suffix(f".{os.getpid()}-{threading.get_ident()}.tmp")
+    with written.open("wb") as file:
+        fill(file)
+    written.replace(path)

@@ -1,0 +1,104 @@
+"""What each stage minimises. Modules, so that DistributedDataParallel can wrap what holds the trained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from model.consistency import project
+from model.critic import Critic
+from model.generator import Generator, bicubic
+from model.vgg import Vgg19
+from training import losses
+from training.batches import Batch
+from training.config import TrainingConfig
+
+Losses = dict[str, Tensor]  # "loss" is what is minimised; the others are its parts, for people
+
+
+def answer(generator: Generator, low: Tensor, *, half: bool, consistent: bool) -> Tensor:
+    """The generator's image in float32: (N, 1, H, W) -> (N, C, sH, sW).
+
+    consistent: after the consistency step. Then the losses and the critic see what the node would send, an image whose
+    block means are the source's.
+    """
+    low = low.expand(-1, generator.config.channels, -1, -1).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(low.device.type, torch.bfloat16, enabled=half):
+        high = generator(low)
+    return project(high.float(), low) if consistent else high.float()
+
+
+def wants_half(config: TrainingConfig, device: torch.device) -> bool:
+    """Whether the forward pass runs in bfloat16."""
+    if config.precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return config.precision == "bfloat16"
+
+
+class ContentObjective(nn.Module):
+    """The content stage: pixels alone."""
+
+    def __init__(self, generator: Generator, config: TrainingConfig, *, half: bool) -> None:
+        super().__init__()
+        self.generator, self._config, self._half = generator, config, half
+
+    def forward(self, batch: Batch) -> Losses:
+        """-> "loss"."""
+        result = answer(self.generator, batch.low, half=self._half, consistent=self._config.consistent)
+        return {"loss": pixel_loss(self._config.pixel, result, batch, self.generator.config.scale)}
+
+
+class CriticObjective(nn.Module):
+    """What the critic minimises: the negative Wasserstein estimate and the gradient penalty."""
+
+    def __init__(self, critic: Critic, config: TrainingConfig, *, half: bool) -> None:
+        super().__init__()
+        self.critic, self._weight, self._half = critic, config.adversarial.penalty_weight, half
+
+    def forward(self, batch: Batch, fake: Tensor) -> Losses:
+        """-> "loss", "critic_loss", "penalty"."""
+        real = batch.high.expand_as(fake)
+        low = batch.low.expand(-1, fake.shape[1], -1, -1)
+        with torch.autocast(fake.device.type, torch.bfloat16, enabled=self._half):
+            scores = self.critic(torch.cat([real, fake]), torch.cat([low, low])).float()
+        wasserstein = losses.critic_loss(*scores.chunk(2))
+        penalty = losses.gradient_penalty(lambda image: self.critic(image, low), real, fake, batch.share)
+        return {"loss": wasserstein + self._weight * penalty, "critic_loss": wasserstein, "penalty": penalty}
+
+
+class AdversarialObjective(nn.Module):
+    """What the generator minimises beside the critic: its score, VGG19 features, pixels, and its upsampling weights."""
+
+    def __init__(self, generator: Generator, config: TrainingConfig, *, half: bool) -> None:
+        super().__init__()
+        self.generator, self._config, self._half = generator, config, half
+
+    def forward(self, batch: Batch, critic: Callable[[Tensor, Tensor], Tensor], features: Vgg19 | None) -> Losses:
+        """-> "loss", "pixel", "adversarial", "perceptual"."""
+        config = self._config.adversarial
+        fake = answer(self.generator, batch.low, half=self._half, consistent=self._config.consistent)
+        low = batch.low.expand(-1, fake.shape[1], -1, -1)
+        pixel = pixel_loss(self._config.pixel, fake, batch, self.generator.config.scale)
+        with torch.autocast(fake.device.type, torch.bfloat16, enabled=self._half):
+            adversarial = losses.generator_loss(critic(fake, low).float())
+            perceptual = pixel.new_zeros(())
+            if features is not None:
+                perceptual = losses.perceptual_loss(features, fake, batch.high.expand_as(fake)).float()
+        decay = losses.squared_norm(self.generator.upsampling_weights())
+        total = (
+            config.pixel_weight * pixel
+            + config.adversarial_weight * adversarial
+            + config.perceptual_weight * perceptual
+            + config.upsampling_decay * decay
+        )
+        return {"loss": total, "pixel": pixel, "adversarial": adversarial, "perceptual": perceptual}
+
+
+def pixel_loss(kind: str, result: Tensor, batch: Batch, scale: int) -> Tensor:
+    """The mean over samples of the chosen pixel loss: -> ()."""
+    high = batch.high.expand_as(result)
+    if kind == "relative":
+        return losses.relative(result, high, bicubic(batch.low, scale).expand_as(result)).mean()
+    return (losses.absolute if kind == "absolute" else losses.squared)(result, high).mean()
