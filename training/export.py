@@ -31,7 +31,7 @@ def export(folder: Path, target: Path, chosen: str, evaluations: Sequence[Path])
         version=run.config.version,
         tile=card.tile,
         overlap=card.overlap,
-        training={"revision": run.revision, "steps_done": done, **run.config.recipe(), "history": _history(run, done)},
+        training={**run.origin, "steps_done": done, **run.config.recipe(), "history": _history(run, done)},
         metrics=measured(evaluations, card.sha256),
         weaknesses=list(run.config.weaknesses),
         licence=run.config.licence,

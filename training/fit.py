@@ -1,6 +1,7 @@
 """Train a generator: `python -m training.fit CONFIG [--set key=value]... [--resume RUN]`.
 
 With `torchrun --nproc-per-node N -m training.fit ...` N processes share the work; each takes its own batch.
+`--until STEP` ends the run there, saved; `--resume` goes on as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Journal:
             "", total=run.config.steps, completed=trainer.step, stage=trainer.stage, told=""
         )
         self._measured = ""
+        self.saved = trainer.step  # the step of the last good state
 
     def __enter__(self) -> Journal:
         self._run.rewind(self._trainer.step)
@@ -80,6 +82,7 @@ class Journal:
     def save(self) -> None:
         """What --resume goes on from."""
         self._run.save({**self._trainer.state(), "pending": self._pending})
+        self.saved = self._trainer.step
 
     def _log(self, stage: str) -> None:
         names = self._pending[-1]
@@ -108,8 +111,8 @@ class Journal:
         return (content + adversarial) * self._trainer.processes.world / self._images
 
 
-def fit(config: TrainingConfig, resumed: Run | None, processes: Processes) -> None:
-    """Train a new run, or one that is resumed, to its last step. Raises ConfigError, Diverged, Stopped."""
+def fit(config: TrainingConfig, resumed: Run | None, processes: Processes, until: int) -> None:
+    """Train a new run, or one that is resumed, up to a step. Raises ConfigError, Diverged, Stopped."""
     _prepare(config)
     state: dict[str, Any] = (resumed.state() if resumed else None) or {}
     training, validation = _load(config, processes)
@@ -117,7 +120,7 @@ def fit(config: TrainingConfig, resumed: Run | None, processes: Processes) -> No
     batches = Batches(training, config, rank=processes.rank)
     prepared = batches.loader(trainer.step, processes.device)
     if not processes.first:
-        while trainer.step < config.steps:
+        while trainer.step < until:
             trainer.advance(prepared)
         processes.wait()
         return
@@ -128,16 +131,24 @@ def fit(config: TrainingConfig, resumed: Run | None, processes: Processes) -> No
         console.print(f"this run has finished: it has made all of its {config.steps} steps")
     pending = state.get("pending", [])
     with _asked_to_stop(processes) as asked, Journal(run, trainer, len(training), held_out, pending) as journal:
-        while trainer.step < config.steps:
+        while trainer.step < until and not asked:
             stage = trainer.stage
-            losses = trainer.advance(prepared)
+            try:
+                losses = trainer.advance(prepared)
+            except Diverged as error:
+                again = f"--resume {run.folder} --set KEY=VALUE"
+                raise Diverged(f"{error}; {again} goes on from step {journal.saved}, the last good state") from None
             if stage == "adversarial" and trainer.step % config.every.log == 0:
                 losses["slope"] = trainer.slope(batches[batches.first(trainer.step - 1)])
             journal.step(stage, losses)
-            if asked:
-                journal.save()
-                raise Stopped(f"stopped after step {trainer.step}; go on with --resume {run.folder}")
+        if trainer.step < config.steps:
+            journal.save()
     processes.wait()
+    if trainer.step < config.steps:
+        stopped = f"stopped after step {trainer.step}; go on with --resume {run.folder}"
+        if asked:
+            raise Stopped(stopped)
+        console.print(stopped, soft_wrap=True)
 
 
 @contextmanager
@@ -190,6 +201,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--resume", type=Path, metavar="RUN", help="go on with the run in this folder, with its own configuration"
     )
+    parser.add_argument("--until", type=int, metavar="STEP", help="stop after this step, for another --resume later")
     options = parser.parse_args(arguments)
     if options.resume is None and options.config is None:
         parser.error("give a configuration, or --resume RUN")
@@ -215,11 +227,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with joined(_device(config)) as processes:
             if run is not None and processes.first:
                 run.change(config)
-            fit(config, run, processes)
+            fit(config, run, processes, config.steps if options.until is None else min(options.until, config.steps))
     except ConfigError as error:
         return _told(f"training: {error}", 3)
     except Diverged as error:
-        return _told(f"training stopped: {error}; --resume goes on from the last good state, with --set KEY=VALUE", 1)
+        return _told(f"training stopped: {error}", 1)
     except Stopped as stopped:
         return _told(f"training {stopped}", INTERRUPTED)
     return 0

@@ -40,7 +40,13 @@ class Run:
             folder = config.runs / f"{config.name}-{now:%Y%m%d-%H%M%S}-{number}"
         for part in (CHECKPOINTS, PANELS):
             (folder / part).mkdir(parents=True)
-        content = {"revision": _revision(), "started": now.isoformat(), "config": config.as_dict(), "changes": []}
+        content = {
+            "revision": _revision(),
+            "started": now.isoformat(),
+            "began_as": _began_as(config.start.weights),
+            "config": config.as_dict(),
+            "changes": [],
+        }
         _replace(folder / CONFIG, json.dumps(content, indent=2) + "\n")
         return cls(folder, config)
 
@@ -69,10 +75,10 @@ class Run:
         self.config = config
 
     @property
-    def revision(self) -> str:
-        """Of the code that started the run."""
-        revision: str = json.loads((self.folder / CONFIG).read_text(encoding="utf-8"))["revision"]
-        return revision
+    def origin(self) -> dict[str, str]:
+        """The revision of the code that started the run, and which weights it began as."""
+        content = json.loads((self.folder / CONFIG).read_text(encoding="utf-8"))
+        return {key: content[key] for key in ("revision", "began_as")}
 
     def lines(self) -> list[Line]:
         """All metrics, oldest first; a last line that a kill has torn is left out."""
@@ -177,6 +183,11 @@ def _replace(path: Path, text: str) -> None:
     written = path.with_name(f"{path.name}.tmp")
     written.write_text(text, encoding="utf-8")
     written.replace(path)
+
+
+def _began_as(weights: str) -> str:
+    """Name, version and hash, or nothing for a start at random."""
+    return checkpoint.read_card(checkpoint.find(weights)).identity if weights else ""
 
 
 def _revision() -> str:

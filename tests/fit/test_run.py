@@ -72,6 +72,19 @@ def test_a_signal_ends_the_run_after_its_step_and_nothing_is_lost(
     assert "this run has finished: it has made all of its 6 steps" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("step", [2, 5, 8])
+def test_a_run_until_a_step_and_then_on_is_the_whole_run(
+    config_file: Path, capsys: pytest.CaptureFixture[str], step: int
+) -> None:
+    whole = train(config_file, "name=whole", *ADVERSARIAL)
+    assert fit.main([str(config_file), "--until", str(step), *set_all(["name=half", *ADVERSARIAL])]) == 0
+    (folder,) = whole.folder.parent.glob("half-*")
+    assert f"stopped after step {step}; go on with --resume {folder}" in capsys.readouterr().err
+    assert state(Run.open(folder))["step"] == step
+    assert fit.main(["--resume", str(folder)]) == 0
+    assert same(state(Run.open(folder)), state(whole))
+
+
 def test_a_resumed_run_may_change_what_is_not_its_networks(
     config_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,8 +128,10 @@ def test_a_gradient_that_is_no_number_never_reaches_the_weights(
 
     monkeypatch.setattr(losses, "relative", spiked)
     assert fit.main([str(config_file), "--set", "every.save=1"]) == 1
-    assert "gradient is nan at step 4" in capsys.readouterr().err
+    told = capsys.readouterr().err
     (folder,) = (config_file.parent / "runs").glob("*")
+    assert "gradient is nan at step 4" in told
+    assert f"--resume {folder} --set KEY=VALUE goes on from step 4, the last good state" in told
     saved = state(Run.open(folder))
     assert saved["step"] == 4
     assert all(torch.isfinite(value).all() for value in saved["generator"].values())
@@ -174,7 +189,7 @@ def test_a_run_folder_tells_what_was_done(config_file: Path) -> None:
     run = train(config_file, *ADVERSARIAL)
     kept = json.loads((run.folder / "config.json").read_text())
     assert TrainingConfig(**kept["config"]).content.steps == 6
-    assert run.revision
+    assert run.origin == {"revision": kept["revision"], "began_as": ""}
     logged = [line for line in run.lines() if "losses" in line]
     assert [line["step"] for line in logged] == list(range(1, 11))
     assert [line["stage"] for line in logged] == ["content"] * 6 + ["adversarial"] * 4
