@@ -79,10 +79,19 @@ def find_images(root: Path, option: str = "data.root") -> list[Path]:
     """All images below a folder, sorted; `option` is where the user gives it. Raises ConfigError."""
     if not root.is_dir():
         raise ConfigError(f"{option} = {root}: there is no such folder; give the folder of the images")
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in PICTURES or is_dicom(path))
+    paths = sorted(path for path in root.rglob("*") if not _is_hidden(path, root) and _is_image(path))
     if not paths:
         raise ConfigError(f"{option} = {root}: no image ({', '.join(PICTURES)} or DICOM) below this folder")
     return paths
+
+
+def _is_hidden(path: Path, root: Path) -> bool:
+    """Dot files, and what macOS puts beside each image of an archive (Kermany's has 5856 of these)."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(root).parts)
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in PICTURES or is_dicom(path)
 
 
 def is_dicom(path: Path) -> bool:

@@ -63,6 +63,19 @@ def test_the_publishers_parts_are_kept_and_their_patients_apart(config_file: Pat
     assert len(by_patient.training) + len(by_patient.validation) == 18
 
 
+def test_hidden_files_and_those_of_macos_are_no_images(config_file: Path, images: Path) -> None:
+    before = pictures.find_images(images)
+    for name in (
+        ".cache/person9_virus_1.png",
+        "__MACOSX/train/NORMAL/person9_virus_1.png",
+        "NORMAL/._person1_virus_1.png",
+    ):
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        (images / name).write_bytes(b"not for us")
+    assert pictures.find_images(images) == before
+    assert len(before) == 12
+
+
 def test_train_without_val_is_refused_with_the_remedy(config_file: Path, tmp_path: Path) -> None:
     make_images(tmp_path / "chest_xray" / "train")
     with pytest.raises(ConfigError, match="validation among 12 images; put images into train/ and val/, or set"):
