@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from kit import shared
+from kit import ROOT, shared
 
 from model import checkpoint
 from model.generator import GeneratorConfig
@@ -44,6 +44,20 @@ def test_every_shipped_file_is_what_its_card_describes_and_small() -> None:
             found = card.metrics[protocol]
             assert found["weights"][name]["sha256"] == card.sha256
             assert {"bicubic", "lanczos", "back-projection", name} <= set(found["methods"])
+
+
+def test_every_figure_that_is_told_is_the_one_that_was_measured() -> None:
+    """One evaluation of all three stands in each card; the model card shows it whole, the README in part."""
+    metrics, *others = (checkpoint.read_card(checkpoint.find(name)).metrics for name in (FULL, GAN, LITE))
+    assert all(other == metrics for other in others)
+    model_card, readme = ((ROOT / path).read_text() for path in ("docs/model-card.md", "README.md"))
+    for evaluation in metrics.values():
+        for method, means in evaluation["methods"].items():
+            assert f"| {method} | {means['psnr']:.2f} | {means['psnr_shaved']:.2f} |" in model_card
+    found = metrics["seed, low by area"]["methods"]
+    for method in ("bicubic", "lanczos", "back-projection", LITE, FULL, GAN):
+        means = found[method]
+        assert f"| {method} | {means['psnr']:.2f} dB | {means['ssim']:.4f} | {means['gmsd']:.4f} |" in readme
 
 
 def test_lite_is_at_most_a_fifteenth_of_the_seed() -> None:

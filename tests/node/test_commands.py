@@ -207,7 +207,7 @@ def test_the_source_is_never_overwritten(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused_with_the_reason(tmp_path: Path) -> None:
     source = write_png(tmp_path / "a.png", np.zeros((20, 20), np.uint8))
     for options, told in (
-        (["--model", "nonsense"], "known names: cxr-x4-lite"),
+        (["--model", "nonsense"], "known names: cxr-x4, cxr-x4-gan, cxr-x4-lite"),
         (["--label", "overlay"], "no overlay planes"),
     ):
         done = srnode("upscale", source, "-o", tmp_path / "out", *options, check=False)
