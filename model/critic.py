@@ -28,6 +28,10 @@ class CriticConfig:
     width: int = 64  # features of the first two convolutions; 2, 4 and 8 times as many in the following pairs
     dense: int = 1024  # features of the first dense layer
 
+    def __post_init__(self) -> None:
+        if min(self.width, self.dense) < 1:
+            raise ValueError("width and dense must be at least 1")
+
 
 class Critic(nn.Module):
     """(N, C, H, W) on [-1, 1] -> (N,) scores; any H and W of at least 16 pixels.

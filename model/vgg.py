@@ -58,8 +58,17 @@ class Vgg19(nn.Module):
                 f"{path} does not hold {missing[0]} (it holds {held}); choose from these, or give torchvision's "
                 "vgg19-dcbb9e9d.pth"
             )
+        depth = 1 + max(LAYERS.index(layer) for layer in layers)
+        keys = [names[layer] for layer in LAYERS[:depth]]
+        shapes = {f"{key}.weight": shape for key, shape in zip(keys, _shapes(), strict=False)}
+        if not torchvision:
+            shapes |= {"0.weight": (3, 3, 1, 1), "0.bias": (3,)}
+        wrong = [key for key, shape in shapes.items() if getattr(state.get(key), "shape", None) != shape]
+        wrong += [key for key in ("features.17.weight",) if key in state]  # VGG16 has a convolution there
+        if wrong:
+            raise VggError(f"{path} is not VGG19: see its {wrong[0]}; give torchvision's vgg19-dcbb9e9d.pth")
         preprocessing = _imagenet() if torchvision else (state["0.weight"], state["0.bias"])
-        convolutions = [(state[f"{key}.weight"], state[f"{key}.bias"]) for key in known.values()]
+        convolutions = [(state[f"{key}.weight"], state[f"{key}.bias"]) for key in keys]
         return cls(convolutions, layers, preprocessing, padding="zeros" if torchvision else "reflect")
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -75,6 +84,12 @@ class Vgg19(nn.Module):
             if layer in self.layers:
                 found.append(x)
         return found
+
+
+def _shapes() -> list[tuple[int, ...]]:
+    """Of the kernels, shallow to deep: configuration E of the paper."""
+    widths = [min(64 << block, 512) for block, count in enumerate(_CONVOLUTIONS) for _ in range(count)]
+    return [(out, inside, 3, 3) for inside, out in zip([3, *widths], widths, strict=False)]
 
 
 def _reflected(x: Tensor) -> Tensor:

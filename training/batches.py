@@ -6,6 +6,7 @@ processes share out what one would have drawn.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
@@ -81,6 +82,7 @@ class Batches(Dataset[Batch]):
                 sampler=range(self.first(step), self.first(self._config.steps)),
                 num_workers=workers,
                 prefetch_factor=AHEAD if workers else None,
+                worker_init_fn=_stay,
                 pin_memory=device.type == "cuda",
             )
         )
@@ -101,6 +103,12 @@ class Batches(Dataset[Batch]):
         low = degrade(crop, self._config.degrade, Scene(scale, image.peak, random))
         window = _jitter(image.window, random) if "contrast" in data.augment else image.window
         return window.to_unit(crop), window.to_unit(low), float(random.random())
+
+
+def _stay(_: int) -> None:
+    """A signal to all processes is for the training process, which still needs the workers to finish its step."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _region(pixels: Pixels, size: int, random: np.random.Generator, *, zoom: bool) -> NDArray[np.float32]:

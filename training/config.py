@@ -18,7 +18,8 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Number = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0)]
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Size = Annotated[int, Field(ge=32)]  # pixels: below, the windows of the metrics do not fit
 
 
 class ConfigError(Exception):
@@ -36,7 +37,7 @@ class Data(Frozen):
     split: Literal["auto", "patients", "folders"] = "auto"  # folders: train, val (and test, never read); auto: if there
     validation_percent: Annotated[int, Field(ge=1, le=50)] = 5  # of the patients, chosen by id
     patients: Number = 0  # at most so many patients; 0 takes all
-    whole_size: Count = 256  # pixels: whole images are resized to this square, as in the seed
+    whole_size: Size = 256  # pixels: whole images are resized to this square, as in the seed
     crop: Count = 128  # high-resolution pixels
     whole_share: Share = 0.5  # of the crops from whole images; the others are cut at native resolution
     augment: tuple[Literal["flip", "turn", "zoom", "contrast"], ...] = ("flip",)
@@ -75,7 +76,7 @@ class Adversarial(Frozen):
     perceptual_layers: Annotated[tuple[str, ...], Field(min_length=1)] = ("relu1_2", "relu2_2", "relu3_1")
     vgg: Path | None = None  # torchvision's vgg19-dcbb9e9d.pth, or the normalised prefix up to relu3_1
     upsampling_decay: Weight = 0.0  # L2 on the weights of the upsampling blocks
-    critic_limit: Rate = 1e4  # a critic loss beyond it counts as diverged, and the run stops
+    critic_limit: Annotated[float, Field(gt=0)] = 1e4  # a critic loss beyond it counts as diverged, and the run stops
 
 
 class Inference(Frozen):
@@ -96,7 +97,7 @@ class Every(Frozen):
 class TrainingConfig(Frozen):
     """One experiment."""
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # of the run folder and the weights file
     version: str
     seed: Number = 0
     licence: str = "MIT"
@@ -204,6 +205,8 @@ def _mistakes(config: TrainingConfig) -> list[str]:
         found.append(f"data.crop = {data.crop}: the critic needs at least 16 pixels")
     if unknown := [layer for layer in adversarial.perceptual_layers if layer not in LAYERS]:
         found.append(f"adversarial.perceptual_layers: VGG19 has no {unknown[0]!r}; its layers are {', '.join(LAYERS)}")
+    if adversarial.steps and adversarial.perceptual_weight and config.generator.channels not in (1, 3):
+        found.append(f"generator.channels = {config.generator.channels}: VGG19 sees 1 or 3")
     if adversarial.steps and adversarial.perceptual_weight and adversarial.vgg is None:
         found.append(
             f"adversarial.perceptual_weight = {adversarial.perceptual_weight} needs adversarial.vgg, the path of "

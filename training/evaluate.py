@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from model.checkpoint import Card, CheckpointError
-from model.upscaler import Upscaler
+from model.upscaler import NotFinite, Upscaler
 from training import images, metrics, report
 from training.config import ConfigError
 from training.degrade import AreaMean, Bicubic, Quantise, Scene, degrade
@@ -31,7 +31,7 @@ Scores = dict[str, float]  # by metric
 
 WHOLE, NATIVE = 256, 1024  # pixels
 SMALLEST = 32  # pixels: below, the windows of the metrics do not fit
-WIDTH = 110  # columns that the table needs
+WIDTH = 132  # columns that the table needs
 LOWS: dict[str, AreaMean | Bicubic] = {"area": AreaMean(), "bicubic": Bicubic()}
 
 
@@ -135,6 +135,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def evaluate(options: argparse.Namespace) -> report.Report:
     """Measure everything, image by image. Raises CheckpointError, ConfigError."""
+    if options.output:
+        options.output.mkdir(parents=True, exist_ok=True)
     upscalers = generators(options.weights, options.device)
     cards: dict[str, Card] = {name: upscaler.card for name, upscaler in upscalers.items()}
     scale = next(iter(cards.values())).architecture.scale
@@ -148,12 +150,11 @@ def evaluate(options: argparse.Namespace) -> report.Report:
             continue
         measured.append(report.Row(path, one.patient, measure(one, methods, scale)))
     for line in skipped:
-        Console(stderr=True).print(f"[yellow]{line}", soft_wrap=True)
+        Console(stderr=True).print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if not measured:
         raise ConfigError(f"--data {options.data}: none of its images can be read")
     result = report.Report(options.protocol, options.low, cards, measured)
     if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
         result.write(options.output)
         chosen = {title: case(row.path, options.protocol, options.low, scale) for title, row in result.extremes()}
         shown = {name: methods[name] for name in ("bicubic", *cards)}
@@ -167,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         table = evaluate(options).table()
         Console(width=max(WIDTH, Console().width)).print(table)
-    except (ConfigError, CheckpointError, OSError, ValueError) as error:
+    except (ConfigError, CheckpointError, NotFinite, OSError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
     return 0

@@ -43,7 +43,7 @@ def measured(evaluations: Sequence[Path], sha256: str) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     for path in evaluations:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or not {"protocol", "low", "weights"} <= content.keys():
+        if not isinstance(content, dict) or not isinstance(content.get("weights"), dict) or "each" not in content:
             raise ConfigError(f"{path} is not an evaluation.json of training.evaluate")
         if sha256 not in [one["sha256"] for one in content["weights"].values()]:
             raise ConfigError(f"{path} was measured with other weights than these ({sha256[:12]}); evaluate them")
@@ -57,9 +57,9 @@ def measured(evaluations: Sequence[Path], sha256: str) -> dict[str, Any]:
 
 def _weights(run: Run, chosen: str) -> Path:
     folder = run.folder / CHECKPOINTS
-    known = sorted(path.name for path in folder.glob("*") if path.is_dir() and path.suffix != ".tmp")
+    known = sorted(path.name for path in folder.glob("*") if path.is_dir() and not path.suffix)
     steps = [name for name in known if name.startswith("step-")]
-    name = chosen or (steps[-1] if steps else "")
+    name = chosen or max(steps, key=lambda step: int(step.removeprefix("step-")), default="")
     if name not in known:
         told = ", ".join(known) or "none yet; train longer"
         raise ConfigError(f"{run.folder} has no checkpoint {name!r}; it has {told}")

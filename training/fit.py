@@ -44,19 +44,18 @@ class Stopped(Exception):
 class Journal:
     """What the first process writes and shows while a run goes on; the others keep silent."""
 
-    def __init__(
-        self, run: Run, trainer: Trainer, images: int, validation: Validation, pending: list[dict[str, float]]
-    ) -> None:
-        """images: to train on. pending: the losses that no line tells yet."""
+    def __init__(self, run: Run, trainer: Trainer, images: int, validation: Validation, kept: dict[str, Any]) -> None:
+        """images: to train on. kept: what the state holds beside the networks, such as the losses not yet told."""
         self._run, self._trainer, self._images, self._validation = run, trainer, images, validation
-        self._pending = pending
+        self._kept: dict[str, Any] = kept
+        self._pending: list[dict[str, float]] = kept["pending"]
         columns = (TextColumn("{task.fields[stage]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, TextColumn("{task.fields[told]}"), console=console)
         self._task = self._progress.add_task(
             "", total=run.config.steps, completed=trainer.step, stage=trainer.stage, told=""
         )
         self._measured = ""
-        self.saved = trainer.step  # the step of the last good state
+        self._saved = trainer.step
 
     def __enter__(self) -> Journal:
         self._run.rewind(self._trainer.step)
@@ -81,8 +80,13 @@ class Journal:
 
     def save(self) -> None:
         """What --resume goes on from."""
-        self._run.save({**self._trainer.state(), "pending": self._pending})
-        self.saved = self._trainer.step
+        self._run.save({**self._trainer.state(), **self._kept})
+        self._saved = self._trainer.step
+
+    @property
+    def way_back(self) -> str:
+        """To the last saved state, from steps that led nowhere."""
+        return f"--resume {self._run.folder} --set KEY=VALUE goes on from step {self._saved}, the last saved state"
 
     def _log(self, stage: str) -> None:
         names = self._pending[-1]
@@ -101,7 +105,7 @@ class Journal:
         self._run.draw()
         ours, bicubic = measured["ours"], measured["bicubic"]
         self._measured = f"PSNR {ours['psnr']:.2f} dB ({ours['psnr'] - bicubic['psnr']:+.2f}) SSIM {ours['ssim']:.4f}"
-        console.print(f"step {step}: {self._measured} beside bicubic: {measured['seen']}", soft_wrap=True)
+        _say(f"step {step}: {self._measured} beside bicubic: {measured['seen']}")
 
     def _epoch(self) -> float:
         """Crops that the generator was trained on, for each image."""
@@ -115,6 +119,8 @@ def fit(config: TrainingConfig, resumed: Run | None, processes: Processes, until
     """Train a new run, or one that is resumed, up to a step. Raises ConfigError, Diverged, Stopped."""
     _prepare(config)
     state: dict[str, Any] = (resumed.state() if resumed else None) or {}
+    if resumed:
+        resumed.check(config, state.get("step", 0))
     training, validation = _load(config, processes)
     trainer = Trainer(config, processes, state or None)
     batches = Batches(training, config, rank=processes.rank)
@@ -125,19 +131,22 @@ def fit(config: TrainingConfig, resumed: Run | None, processes: Processes, until
         processes.wait()
         return
     held_out = Validation(validation, config.degrade, config.generator.scale)
-    run = resumed or Run.start(config, datetime.now(UTC))
-    console.print(f"run folder: {run.folder}", soft_wrap=True)
+    known = images.fingerprint(training, config.data.root)
+    if state.get("images", known) != known:
+        _say("these are not the images that this run began with: it goes on, but not as it would have", style="yellow")
+    run = resumed or Run.start(config, datetime.now(UTC), processes.world)
+    _say(f"run folder: {run.folder}")
     if trainer.step >= config.steps:
-        console.print(f"this run has finished: it has made all of its {config.steps} steps")
-    pending = state.get("pending", [])
-    with _asked_to_stop(processes) as asked, Journal(run, trainer, len(training), held_out, pending) as journal:
+        _say(f"this run has finished: it has made all of its {config.steps} steps")
+    journal = Journal(run, trainer, len(training), held_out, {"images": known, "pending": state.get("pending", [])})
+    with run.held(), _asked_to_stop(processes) as asked, journal:
+        run.change(config, trainer.step, processes.world)
         while trainer.step < until and not asked:
             stage = trainer.stage
             try:
                 losses = trainer.advance(prepared)
             except Diverged as error:
-                again = f"--resume {run.folder} --set KEY=VALUE"
-                raise Diverged(f"{error}; {again} goes on from step {journal.saved}, the last good state") from None
+                raise Diverged(f"{error}; {journal.way_back}") from None
             if stage == "adversarial" and trainer.step % config.every.log == 0:
                 losses["slope"] = trainer.slope(batches[batches.first(trainer.step - 1)])
             journal.step(stage, losses)
@@ -148,7 +157,7 @@ def fit(config: TrainingConfig, resumed: Run | None, processes: Processes, until
         stopped = f"stopped after step {trainer.step}; go on with --resume {run.folder}"
         if asked:
             raise Stopped(stopped)
-        console.print(stopped, soft_wrap=True)
+        _say(stopped)
 
 
 @contextmanager
@@ -186,9 +195,9 @@ def _load(config: TrainingConfig, processes: Processes) -> tuple[list[Radiograph
         return training, []
     validation, also = images.load(divided.validation, config.data)
     for line in [*skipped, *also]:
-        console.print(f"[yellow]{line}", soft_wrap=True)
-    console.print(divided.told, soft_wrap=True)
-    console.print(f"{len(training)} images to train on, {len(validation)} of held-out patients to validate on")
+        _say(line, style="yellow")
+    _say(divided.told)
+    _say(f"{len(training)} images to train on, {len(validation)} of held-out patients to validate on")
     return training, validation
 
 
@@ -225,11 +234,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config, run = _opened(options)
         with joined(_device(config)) as processes:
-            if run is not None and processes.first:
-                run.change(config)
             fit(config, run, processes, config.steps if options.until is None else min(options.until, config.steps))
     except ConfigError as error:
         return _told(f"training: {error}", 3)
+    except OSError as error:
+        return _told(f"training: {error}", 1)
     except Diverged as error:
         return _told(f"training stopped: {error}", 1)
     except Stopped as stopped:
@@ -244,9 +253,15 @@ def _device(config: TrainingConfig) -> torch.device:
         raise ConfigError(str(error)) from None
 
 
+def _say(text: str, style: str | None = None) -> None:
+    """Words with names of files in them, as they are."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 def _told(text: str, code: int) -> int:
-    if os.environ.get("RANK", "0") == "0":
-        print(text, file=sys.stderr)
+    """Each process says its own: what stops one of several machines is told there alone."""
+    rank = os.environ.get("RANK", "0")
+    print(text if rank == "0" else f"process {rank}: {text}", file=sys.stderr)
     return code
 
 

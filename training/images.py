@@ -7,9 +7,9 @@ import json
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,6 +26,7 @@ PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 PREAMBLE = 128  # bytes before "DICM"
 Pixels = NDArray[Any]  # uint8 or uint16
 
+_PATIENT_FOLDER = re.compile(r"(?:patient|p)[-_]?\d{3,}", re.IGNORECASE)  # CheXpert, MIMIC-CXR
 _PATIENT_PATTERNS = (  # Kermany (both prefixes and both splits share the number), NIH ChestX-ray14
     (re.compile(r"person(\d+)_"), "kermany-P{}"),
     (re.compile(r"IM-(\d+)-"), "kermany-N{}"),
@@ -79,19 +80,28 @@ def find_images(root: Path, option: str = "data.root") -> list[Path]:
     """All images below a folder, sorted; `option` is where the user gives it. Raises ConfigError."""
     if not root.is_dir():
         raise ConfigError(f"{option} = {root}: there is no such folder; give the folder of the images")
-    paths = sorted(path for path in root.rglob("*") if not _is_hidden(path, root) and _is_image(path))
+    paths = sorted(path for path in _files(root) if path.suffix.lower() in PICTURES or is_dicom(path))
     if not paths:
         raise ConfigError(f"{option} = {root}: no image ({', '.join(PICTURES)} or DICOM) below this folder")
     return paths
 
 
-def _is_hidden(path: Path, root: Path) -> bool:
+def _files(root: Path) -> Iterator[Path]:
+    """All files below a folder, through links too, but into no folder twice."""
+    seen = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        place = os.path.realpath(folder)
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        yield from (path for name in names if not _is_hidden(name) and (path := Path(folder, name)).is_file())
+
+
+def _is_hidden(name: str) -> bool:
     """Dot files, and what macOS puts beside each image of an archive (Kermany's has 5856 of these)."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(root).parts)
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in PICTURES or is_dicom(path)
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def is_dicom(path: Path) -> bool:
@@ -108,17 +118,18 @@ def is_dicom(path: Path) -> bool:
 
 
 def patient_of(path: Path) -> str:
-    """The patient that the DICOM header or the file name tells, else the name itself."""
+    """The patient that the DICOM header, the file name or a folder's name tells, else the file name itself."""
     if is_dicom(path):
         try:
             header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"])
-            return f"dicom-{header.PatientID or path.stem}"
+            return f"dicom-{header.PatientID or path.name}"
         except Exception:  # damaged headers raise many kinds; reading the image will say what is wrong
-            return path.stem
+            return path.name
     for pattern, form in _PATIENT_PATTERNS:
         if match := pattern.search(path.name):
             return form.format(match[1])
-    return path.stem
+    folders = [part for part in path.parts[:-1] if _PATIENT_FOLDER.fullmatch(part)]
+    return f"folder-{folders[-1]}" if folders else path.stem
 
 
 def is_validation(patient: str, percent: int) -> bool:
@@ -126,19 +137,23 @@ def is_validation(patient: str, percent: int) -> bool:
 
     Depends on the id alone, so that no run ever trains on another run's validation.
     """
-    return int.from_bytes(hashlib.sha256(patient.encode()).digest()[:8]) % 100 < percent
+    return int.from_bytes(_digest(patient)[:8]) % 100 < percent
+
+
+def _digest(patient: str) -> bytes:
+    return hashlib.sha256(os.fsencode(patient)).digest()
 
 
 def split(paths: Iterable[Path], data: Data) -> Split:
     """Training and validation files; no patient is in both. Raises ConfigError if either is empty."""
     paths = list(paths)
     patients = {path: patient_of(path) for path in paths}
-    if data.patients:
-        known = sorted(set(patients.values()), key=lambda patient: hashlib.sha256(patient.encode()).digest()[8:])
-        kept = set(known[: data.patients])
-        paths = [path for path in paths if patients[path] in kept]
     by_folder = data.split == "folders" or (data.split == "auto" and _has_parts(paths, data.root))
-    divided = _by_folder(paths, patients, data.root) if by_folder else _by_patient(paths, patients, data)
+    if by_folder:
+        divided = _by_folder(paths, patients, data.root)
+        divided = replace(divided, training=_few(divided.training, patients, data.patients))
+    else:
+        divided = _by_patient(_few(paths, patients, data.patients), patients, data)
     for name, part in (("training", divided.training), ("validation", divided.validation)):
         if not part:
             advice = (
@@ -147,9 +162,17 @@ def split(paths: Iterable[Path], data: Data) -> Split:
                 else f"add images, or change data.validation_percent = {data.validation_percent}"
             )
             raise ConfigError(
-                f"data.root = {data.root}: no patient is left for {name} among {len(paths)} images; {advice}"
+                f"data.root = {data.root}: no patient is left for {name} among {len(paths)} images of "
+                f"{len(set(patients.values()))} patients; {advice}"
             )
     return divided
+
+
+def _few(paths: list[Path], patients: dict[Path, str], most: int) -> list[Path]:
+    """The images of at most so many patients, always the same ones; 0 leaves all."""
+    known = sorted({patients[path] for path in paths}, key=lambda patient: _digest(patient)[8:])
+    kept = set(known[: most or None])
+    return [path for path in paths if patients[path] in kept]
 
 
 def _has_parts(paths: list[Path], root: Path) -> bool:
@@ -237,8 +260,6 @@ def shrink(gray: Gray, size: int) -> Pixels:
 
 def load(paths: Sequence[Path], data: Data) -> tuple[list[Radiograph], list[str]]:
     """Read images; returns them with one line for each file that was skipped, and why. Raises ConfigError."""
-    if data.cache is not None:
-        data.cache.mkdir(parents=True, exist_ok=True)
     smallest = data.crop if data.whole_share < 1 else 1
 
     def one(path: Path) -> Radiograph | str:
@@ -270,15 +291,28 @@ def _cached(path: Path, data: Data, folder: Path) -> Radiograph:
     name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns} {data.whole_size}"
     key = hashlib.sha256(name.encode()).hexdigest()
     held = (folder / f"{key}.native.npy", folder / f"{key}.whole.npy")
-    told = folder / f"{key}.json"  # written last: where it is, the others are
-    if not told.exists():
+    told = folder / f"{key}.json"
+    values = _told(told) if all(file.exists() for file in held) else None
+    if values is None:
         image = _read(path, data)
-        for file, pixels in zip(held, (image.pixels, image.whole), strict=True):
-            _write(file, partial(np.save, arr=pixels))
         values = {"window": [image.window.dark, image.window.bright], "peak": image.peak, "shape": image.shape}
-        _write(told, lambda kept: kept.write(json.dumps(values).encode()))
-    values = json.loads(told.read_text(encoding="utf-8"))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for file, pixels in zip(held, (image.pixels, image.whole), strict=True):
+                _write(file, partial(np.save, arr=pixels))
+            _write(told, lambda kept: kept.write(json.dumps(values).encode()))
+        except OSError as error:
+            raise ConfigError(f"data.cache = {folder}: {error}") from error
     return Radiograph(path, Window(*values["window"]), values["peak"], tuple(values["shape"]), held)
+
+
+def _told(path: Path) -> dict[str, Any] | None:
+    """What the cache says of an image, or None where it says nothing that can be read."""
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return values
 
 
 def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
@@ -287,3 +321,9 @@ def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     with written.open("wb") as file:
         fill(file)
     written.replace(path)
+
+
+def fingerprint(images: Sequence[Radiograph], root: Path) -> str:
+    """Changes when an image comes, goes or gets another size or place below the root."""
+    told = "\n".join(f"{os.path.relpath(image.path, root)} {image.shape}" for image in images)
+    return hashlib.sha256(os.fsencode(told)).hexdigest()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,9 @@ from training import pictures
 from training.config import ConfigError, TrainingConfig, build
 
 CONFIG, METRICS, STATE, PROGRESS, CURVES = "config.json", "metrics.jsonl", "state.pt", "progress.md", "curves.png"
+LOCK = "lock"
 CHECKPOINTS, PANELS, TENSORBOARD = "checkpoints", "panels", "tensorboard"
+ORIGIN = ("revision", "began_as", "processes", "changes")
 Line = dict[str, Any]
 
 
@@ -31,7 +36,7 @@ class Run:
         self._board: SummaryWriter | None = None
 
     @classmethod
-    def start(cls, config: TrainingConfig, now: datetime) -> Run:
+    def start(cls, config: TrainingConfig, now: datetime, processes: int = 1) -> Run:
         """A new folder `NAME-YYYYMMDD-HHMMSS` below `runs`."""
         folder = config.runs / f"{config.name}-{now:%Y%m%d-%H%M%S}"
         number = 1
@@ -44,6 +49,7 @@ class Run:
             "revision": _revision(),
             "started": now.isoformat(),
             "began_as": _began_as(config.start.weights),
+            "processes": processes,
             "config": config.as_dict(),
             "changes": [],
         }
@@ -54,31 +60,52 @@ class Run:
     def open(cls, folder: Path) -> Run:
         """An existing folder. Raises ConfigError."""
         try:
-            content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["config"]
+            content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            config = {key: content[key] for key in ("config", *ORIGIN)}["config"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{folder} is not the folder of a run: {error!r}") from None
-        return cls(folder, build(content, where=str(folder / CONFIG)))
+        return cls(folder, build(config, where=str(folder / CONFIG)))
 
-    def change(self, config: TrainingConfig) -> None:
-        """Go on with another configuration, which the folder remembers. Raises ConfigError for another network."""
-        if config == self.config:
-            return
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the folder. Raises ConfigError if one is in it."""
+        with (self.folder / LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(f"{self.folder}: another process trains this run; stop it first") from None
+            yield
+
+    def check(self, config: TrainingConfig, step: int) -> None:
+        """Whether the run can go on from a step with another configuration. Raises ConfigError."""
         for part in ("generator", "critic"):
             if getattr(config, part) != getattr(self.config, part):
                 raise ConfigError(f"{self.folder}: a resumed run keeps its {part}; start a new run for another one")
+        before, now = self.config.content.steps, config.content.steps
+        if before != now and step > min(before, now):
+            raise ConfigError(
+                f"{self.folder} is at step {step}: it cannot change its content.steps, {before}, any more"
+            )
+
+    def change(self, config: TrainingConfig, step: int, processes: int = 1) -> None:
+        """Go on with another configuration, or with other processes; the folder remembers what was before."""
         content = json.loads((self.folder / CONFIG).read_text(encoding="utf-8"))
-        before = content["config"]
-        content["config"] = config.as_dict()
-        changed = {key: value for key, value in before.items() if content["config"][key] != value}
-        content.setdefault("changes", []).append({"time": datetime.now(UTC).isoformat(), "before": changed})
-        _replace(self.folder / CONFIG, json.dumps(content, indent=2) + "\n")
+        recipe = config.recipe()
+        before = {key: value for key, value in self.config.recipe().items() if recipe.get(key) != value}
+        if processes != content["processes"]:
+            before["processes"] = content["processes"]
+        if before:
+            content["changes"].append({"step": step, "revision": _revision(), "before": before})
+        _replace(
+            self.folder / CONFIG, json.dumps({**content, "processes": processes, "config": config.as_dict()}, indent=2)
+        )
         self.config = config
 
     @property
-    def origin(self) -> dict[str, str]:
-        """The revision of the code that started the run, and which weights it began as."""
+    def origin(self) -> dict[str, Any]:
+        """The code that started the run, the weights it began as, its processes, and what was changed on the way."""
         content = json.loads((self.folder / CONFIG).read_text(encoding="utf-8"))
-        return {key: content[key] for key in ("revision", "began_as")}
+        return {key: content[key] for key in ORIGIN}
 
     def lines(self) -> list[Line]:
         """All metrics, oldest first; a last line that a kill has torn is left out."""
@@ -117,11 +144,14 @@ class Run:
         written.replace(self.folder / STATE)
 
     def state(self) -> dict[str, Any] | None:
-        """The last saved state, or None before the first one."""
+        """The last saved state, or None before the first one. Raises ConfigError for a damaged file."""
         path = self.folder / STATE
         if not path.exists():
             return None
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file; all mean the same
+            raise ConfigError(f"{path} is damaged; restore it, or delete it to begin again from step 0") from error
         return state
 
     def panel(self, step: int) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -41,9 +42,20 @@ class Trainer:
         if config.adversarial.steps:
             self._meet_the_critic()
         if state is not None:
-            self.step = state["step"]
-            for name, part in self._trained.items():
+            self._go_on(state)
+
+    def _go_on(self, state: dict[str, Any]) -> None:
+        """From a saved state, at the rates of the configuration as it is now; a critic that has come since is new."""
+        self.step = state["step"]
+        for name, part in self._trained.items():
+            if name in state:
                 part.load_state_dict(state[name])
+        content, adversarial = self.config.content, self.config.adversarial
+        for group in self.adam.param_groups:
+            group["betas"] = content.betas
+        if adversarial.steps:
+            for group in (*self.critic_adam.param_groups, *self.adversarial_adam.param_groups):
+                group.update(lr=adversarial.learning_rate, betas=adversarial.betas)
 
     def _meet_the_critic(self) -> None:
         config, adversarial = self.config, self.config.adversarial
@@ -111,14 +123,17 @@ class Trainer:
         """The critic's mean slope between real and fake images, which the penalty holds near one."""
         for network in (self.critic, self.generator):
             network.eval()  # measuring must not move the statistics of either
-        batch = batch.to(self.processes.device)
+        parts = list(batch.to(self.processes.device).split(self.config.accumulate))
+        slope = fmean(self._slope(part) for part in parts)
+        for network in (self.critic, self.generator):
+            network.train()
+        return slope
+
+    def _slope(self, batch: Batch) -> float:
         fake = self._fake(batch)
         between = batch.share * batch.high + (1 - batch.share) * fake
         low = batch.low.expand(-1, fake.shape[1], -1, -1)
-        slope = losses.slopes(lambda image: self.critic(image, low), between).mean()
-        for network in (self.critic, self.generator):
-            network.train()
-        return float(slope.detach())
+        return float(losses.slopes(lambda image: self.critic(image, low), between).mean().detach())
 
     def card(self, **more: Any) -> dict[str, Any]:
         """The fields of a card for the averaged weights as they are now."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ class Validation:
 
     def __init__(self, images: Sequence[Radiograph], steps: tuple[Degradation, ...], scale: int) -> None:
         self._scale = scale
-        self._names = [image.path.name for image in images]
+        self._names = [os.fsencode(image.path.name).decode(errors="replace") for image in images]
         self._highs = [(image.whole, image.peak) for image in images]
         self._lows = [_low(image, steps, scale, index) for index, image in enumerate(images)]
         self._bicubic = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -157,9 +158,20 @@ def test_figures_of_other_weights_are_refused(
     other = str(evaluation(tmp_path, "0" * 64))
     assert export.main([str(run.folder), "-o", str(tmp_path / "x.safetensors"), "--metrics", other]) == 1
     assert "was measured with other weights" in capsys.readouterr().err
-    Path(other).write_text("{}")
-    assert export.main([str(run.folder), "-o", str(tmp_path / "x.safetensors"), "--metrics", other]) == 1
-    assert "is not an evaluation.json" in capsys.readouterr().err
+    for text in ("{}", '{"weights": []}'):
+        Path(other).write_text(text)
+        assert export.main([str(run.folder), "-o", str(tmp_path / "x.safetensors"), "--metrics", other]) == 1
+        assert "is not an evaluation.json" in capsys.readouterr().err
+
+
+def test_the_last_checkpoint_is_the_one_of_the_highest_step(config_file: Path, tmp_path: Path) -> None:
+    run = train(config_file, "every.checkpoint=2")
+    checkpoints = run.folder / "checkpoints"
+    shutil.copytree(checkpoints / "step-000002", checkpoints / "step-000006.old")  # a kill has left it
+    (checkpoints / "step-000004").rename(checkpoints / "step-1000004")
+    target = tmp_path / "tiny.safetensors"
+    assert export.main([str(run.folder), "-o", str(target)]) == 0
+    assert checkpoint.load(target)[1].training["steps_done"] == 4
 
 
 def test_a_checkpoint_that_is_not_there_is_named(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -76,9 +78,69 @@ def test_hidden_files_and_those_of_macos_are_no_images(config_file: Path, images
     assert len(before) == 12
 
 
+def test_patients_are_known_by_their_folder(tmp_path: Path) -> None:
+    """CheXpert, MIMIC-CXR; a file of another scheme is a patient of its own, and so is a DICOM file without an id."""
+    for path, patient in (
+        ("train/patient00012/study1/view1_frontal.jpg", "folder-patient00012"),
+        ("files/p10/p10000032/s50414267/02aa804e.jpg", "folder-p10000032"),
+        ("p1/scan.png", "scan"),
+    ):
+        assert pictures.patient_of(tmp_path / path) == patient
+    for name in ("1.2.3.4", "1.2.3.5"):
+        (tmp_path / name).write_bytes(bytes(128) + b"DICM")
+        assert pictures.patient_of(tmp_path / name) == name
+
+
+def test_fewer_patients_leave_the_publisher_s_validation(config_file: Path, tmp_path: Path) -> None:
+    root = tmp_path / "chest_xray"
+    for part, patients in (("train", range(20)), ("val", range(50, 52))):
+        make_images(root / part, patients)
+    divided = divide(read(config_file, f"data.root={root}", "data.patients=3"))
+    assert (len(divided.training), len(divided.validation)) == (6, 4)
+
+
+def test_links_are_followed_but_into_no_folder_twice(images: Path, tmp_path: Path) -> None:
+    make_images(tmp_path / "elsewhere", range(7, 8))
+    (images / "link").symlink_to(tmp_path / "elsewhere")
+    (images / "NORMAL" / "loop").symlink_to(images)
+    assert len(pictures.find_images(images)) == 14
+
+
+def test_a_name_that_is_no_text_and_a_pipe_are_no_end(config_file: Path, images: Path) -> None:
+    with Image.open(next(images.rglob("*.png"))) as image:
+        image.save(os.fsdecode(os.fsencode(images) + b"/caf\xe9.png"))
+    os.mkfifo(images / "pipe")
+    train(config_file, "data.validation_percent=50")
+
+
+def test_the_fingerprint_tells_a_change(config_file: Path, images: Path, tmp_path: Path) -> None:
+    data = read(config_file).data
+    loaded, _ = pictures.load(pictures.find_images(images), data)
+    moved = [replace(image, path=tmp_path / "moved" / image.path.relative_to(images)) for image in loaded]
+    known = pictures.fingerprint(loaded, images)
+    assert pictures.fingerprint(moved, tmp_path / "moved") == known
+    assert pictures.fingerprint(loaded[1:], images) != known
+    assert pictures.fingerprint([replace(loaded[0], shape=(1, 1)), *loaded[1:]], images) != known
+
+
+def test_a_damaged_cache_is_made_again(config_file: Path, images: Path, tmp_path: Path) -> None:
+    data = read(config_file, f"data.cache={tmp_path / 'cache'}").data
+    paths = pictures.find_images(images)
+    before = pictures.load(paths, data)[0]
+    for number, file in enumerate(sorted((tmp_path / "cache").iterdir())):
+        file.unlink() if number % 2 else file.with_suffix(".json").write_bytes(b"")
+    after, skipped = pictures.load(paths, data)
+    assert not skipped
+    for one, other in zip(before, after, strict=True):
+        assert np.array_equal(one.pixels, other.pixels)
+        assert one.window == other.window
+
+
 def test_train_without_val_is_refused_with_the_remedy(config_file: Path, tmp_path: Path) -> None:
     make_images(tmp_path / "chest_xray" / "train")
-    with pytest.raises(ConfigError, match="validation among 12 images; put images into train/ and val/, or set"):
+    with pytest.raises(
+        ConfigError, match="validation among 12 images of 6 patients; put images into train/ and val/, or set"
+    ):
         divide(read(config_file, f"data.root={tmp_path / 'chest_xray'}"))
 
 

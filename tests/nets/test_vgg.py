@@ -53,6 +53,15 @@ def test_torchvisions_layout(torchvision: tuple[Path, nn.Sequential]) -> None:
         assert torch.allclose(one, other, atol=1e-4)
 
 
+def test_vgg16_is_not_taken_for_it(torchvision: tuple[Path, nn.Sequential], tmp_path: Path) -> None:
+    state = torch.load(torchvision[0], weights_only=True)
+    state["features.17.weight"] = state.pop("features.16.weight")
+    state["features.17.bias"] = state.pop("features.16.bias")
+    torch.save(state, tmp_path / "vgg16.pth")
+    with pytest.raises(VggError, match=r"is not VGG19: see its features.17.weight"):
+        Vgg19.load(tmp_path / "vgg16.pth", ("relu3_1",))
+
+
 def test_the_normalised_prefix() -> None:
     state = torch.load(shared("vgg", PREFIX), weights_only=True)
     pad, pool = nn.ReflectionPad2d(1), nn.MaxPool2d(2, ceil_mode=True)
@@ -92,5 +101,10 @@ def test_what_is_not_there_is_never_made_up(tmp_path: Path) -> None:
         Vgg19.load(tmp_path / "other.pth", ("relu1_1",))
     with pytest.raises(VggError, match=r"does not hold relu5_4 .it holds relu1_1, .*relu3_1"):
         Vgg19.load(shared("vgg", PREFIX), ("relu5_4",))
+    state = torch.load(shared("vgg", PREFIX), weights_only=True)
+    for key in ("0.weight", "5.weight"):
+        torch.save({k: v for k, v in state.items() if k != key}, tmp_path / "gap.pth")
+        with pytest.raises(VggError, match=f"is not VGG19: see its {key}"):
+            Vgg19.load(tmp_path / "gap.pth", ("relu2_2",))
     with pytest.raises(VggError, match="no layer 'relu9_1'"):
         Vgg19.load(shared("vgg", PREFIX), ("relu9_1",))
