@@ -11,78 +11,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import track
 
 from model.checkpoint import Card, CheckpointError
 from model.upscaler import NotFinite, Upscaler
-from training import images, metrics, report
+from training import cases, images, report
 from training.config import ConfigError
-from training.degrade import AreaMean, Bicubic, Quantise, Scene, degrade
-from training.images import Gray, Pixels
-from training.methods import CLASSICAL, Method, by_upscaler
+from training.methods import CLASSICAL, by_upscaler
+from training.patients import is_validation, patient_of
 
-Scores = dict[str, float]  # by metric
-
-WHOLE, NATIVE = 256, 1024  # pixels
-SMALLEST = 32  # pixels: below, the windows of the metrics do not fit
 WIDTH = 132  # columns that the table needs
-LOWS: dict[str, AreaMean | Bicubic] = {"area": AreaMean(), "bicubic": Bicubic()}
-
-
-@dataclass(frozen=True)
-class Case:
-    """One image to measure on, in stored values."""
-
-    name: str
-    patient: str
-    high: Pixels  # (sH, sW)
-    low: Pixels  # (H, W)
-    peak: int
-
-
-def case(path: Path, protocol: str, low: str, scale: int) -> Case:
-    """The images of a file under a protocol. Raises ValueError for a file that cannot be read."""
-    gray = images.read_gray(path)
-    high = images.shrink(gray, WHOLE) if protocol == "seed" else _centre(gray, scale)
-    if min(high.shape) < SMALLEST:
-        raise ValueError(f"{high.shape[1]}x{high.shape[0]} pixels are too few to measure on")
-    return Case(path.name, images.patient_of(path), high, low_of(high, low, scale, gray.peak), gray.peak)
-
-
-def low_of(high: Pixels, low: str, scale: int, peak: int) -> Pixels:
-    """The low image in whole stored values: (sH, sW) -> (H, W)."""
-    scene = Scene(scale, peak, np.random.default_rng(0))
-    return degrade(high.astype(np.float32), (LOWS[low], Quantise()), scene).astype(high.dtype)
-
-
-def _centre(gray: Gray, scale: int) -> Pixels:
-    size = min(NATIVE, *gray.pixels.shape) // scale * scale
-    top, left = ((length - size) // 2 for length in gray.pixels.shape)
-    return gray.pixels[top : top + size, left : left + size]
-
-
-def score(result: Pixels, case: Case) -> Scores:
-    """What one method's result is worth, by metric."""
-    high, peak = case.high, case.peak
-    return {
-        "psnr": metrics.psnr(result, high, peak),
-        "psnr_shaved": metrics.psnr(metrics.shaved(result), metrics.shaved(high), peak),
-        "ssim": metrics.ssim(result, high, peak),
-        "gmsd": metrics.gmsd(result, high, peak),
-        "detail": metrics.detail(result, high),
-        "consistency_error": metrics.consistency_error(result, case.low),
-    }
-
-
-def measure(case: Case, methods: Mapping[str, Method], scale: int) -> dict[str, Scores]:
-    """The scores of each method for one image."""
-    return {name: score(method(case.low, scale, case.peak), case) for name, method in methods.items()}
 
 
 def generators(names: Sequence[str], device: str) -> dict[str, Upscaler]:
@@ -100,7 +42,7 @@ def generators(names: Sequence[str], device: str) -> dict[str, Upscaler]:
 def _paths(options: argparse.Namespace) -> list[Path]:
     paths = images.find_images(options.data, "--data")
     if options.held_out:
-        paths = [path for path in paths if images.is_validation(images.patient_of(path), options.held_out)]
+        paths = [path for path in paths if is_validation(patient_of(path), options.held_out)]
     if not paths:
         raise ConfigError(f"--held-out {options.held_out}: no image below {options.data} belongs to a held-out patient")
     return paths
@@ -120,7 +62,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, required=True, help="a folder of images that the weights never saw")
     parser.add_argument("--protocol", choices=("seed", "native"), default="seed")
-    parser.add_argument("--low", choices=tuple(LOWS), default="area", help="how the low image is made")
+    parser.add_argument("--low", choices=tuple(cases.LOWS), default="area", help="how the low image is made")
     parser.add_argument(
         "--held-out",
         type=int,
@@ -144,11 +86,11 @@ def evaluate(options: argparse.Namespace) -> report.Report:
     measured, skipped = [], []
     for path in track(_paths(options), "measuring", console=Console(stderr=True)):
         try:
-            one = case(path, options.protocol, options.low, scale)
+            one = cases.case(path, options.protocol, options.low, scale)
         except ValueError as error:
             skipped.append(f"{path}: skipped, {error}")
             continue
-        measured.append(report.Row(path, one.patient, measure(one, methods, scale)))
+        measured.append(report.Row(path, one.patient, cases.measure(one, methods, scale)))
     for line in skipped:
         Console(stderr=True).print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if not measured:
@@ -156,7 +98,7 @@ def evaluate(options: argparse.Namespace) -> report.Report:
     result = report.Report(options.protocol, options.low, cards, measured)
     if options.output:
         result.write(options.output)
-        chosen = {title: case(row.path, options.protocol, options.low, scale) for title, row in result.extremes()}
+        chosen = {title: cases.case(row.path, options.protocol, options.low, scale) for title, row in result.extremes()}
         shown = {name: methods[name] for name in ("bicubic", *cards)}
         report.draw(options.output, chosen, shown, scale)
     return result

@@ -23,7 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from model.upscaler import choose_device
 from training import config as configuration
-from training import images
+from training import images, patients
 from training.batches import Batches
 from training.config import ConfigError, TrainingConfig
 from training.images import Radiograph
@@ -189,7 +189,7 @@ def _prepare(config: TrainingConfig) -> None:
 
 
 def _load(config: TrainingConfig, processes: Processes) -> tuple[list[Radiograph], list[Radiograph]]:
-    divided = images.split(images.find_images(config.data.root), config.data)
+    divided = patients.split(images.find_images(config.data.root), config.data)
     training, skipped = images.load(divided.training, config.data)
     if not processes.first:
         return training, []

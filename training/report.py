@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from rich.table import Table
@@ -14,14 +14,12 @@ from scipy.ndimage import uniform_filter
 
 from model.checkpoint import Card
 from training import metrics, pictures
+from training.cases import Case
 from training.images import Pixels
 from training.methods import Method
 
-if TYPE_CHECKING:
-    from training.evaluate import Case
-
 BASELINE = "bicubic"
-SOURCES = ("kermany", "nih", "dicom")  # as `images.patient_of` names them
+SOURCES = ("kermany", "nih", "dicom")  # as `patients.patient_of` names them
 ZOOM = 4  # the second picture of a case shows one part in four of each side
 HEADINGS = ("method", "PSNR dB", "shaved", "over bicubic (95 %)", "SSIM", "GMSD", "detail", "block error", "better")
 

@@ -13,7 +13,7 @@ from kit import ROOT, shared
 from rich.console import Console
 
 from training import config as configuration
-from training import images
+from training import images, patients
 from training.batches import Batches
 from training.parallel import Processes
 from training.trainer import Trainer
@@ -29,7 +29,7 @@ def test_a_batch_beside_a_step(file: str, workers: int, tmp_path: Path) -> None:
     settings = (f"data.root={shared('xray', 'images')}", "data.patients=200", f"data.workers={workers}")
     settings += (f"data.cache={tmp_path}",) if workers else ()
     config = configuration.read(ROOT / "config" / file, settings)
-    divided = images.split(images.find_images(config.data.root), config.data)
+    divided = patients.split(images.find_images(config.data.root), config.data)
     loaded, _ = images.load(divided.training, config.data)
     batches = Batches(loaded, config)
     trainer = Trainer(config, Processes(CPU), None)

@@ -15,7 +15,7 @@ from PIL import Image
 from dicom_sr_node import phantom
 from model import checkpoint
 from model.generator import bicubic
-from training import evaluate, export, methods, metrics
+from training import cases, evaluate, export, methods, metrics
 
 
 def chest(size: int = 64) -> np.ndarray:
@@ -82,9 +82,9 @@ def test_back_projection_returns_to_the_source() -> None:
 
 def test_the_low_image_is_what_the_name_says() -> None:
     high = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    assert evaluate.low_of(high, "area", 4, 255).flatten().tolist() == [14, 18, 46, 50]
+    assert cases.low_of(high, "area", 4, 255).flatten().tolist() == [14, 18, 46, 50]
     small = np.asarray(Image.fromarray(chest()).resize((16, 16), Image.Resampling.BICUBIC))
-    assert np.abs(evaluate.low_of(chest(), "bicubic", 4, 255).astype(int) - small).max() <= 1
+    assert np.abs(cases.low_of(chest(), "bicubic", 4, 255).astype(int) - small).max() <= 1
 
 
 @pytest.mark.parametrize("protocol", ["seed", "native"])

@@ -1,4 +1,4 @@
-"""Which images are used, whose they are, and how they are read."""
+"""Which images are used, and how they are read."""
 
 from __future__ import annotations
 
@@ -15,54 +15,9 @@ from PIL import Image
 
 from dicom_sr_node import phantom
 from training import images as pictures
-from training.config import ConfigError, TrainingConfig
+from training.patients import patient_of
 
 CHEST = "cr-fuji-chest-10bit-mono1.dcm"
-
-
-def divide(config: TrainingConfig) -> pictures.Split:
-    return pictures.split(pictures.find_images(config.data.root), config.data)
-
-
-def test_no_patient_is_in_both_parts(config_file: Path) -> None:
-    divided = divide(read(config_file))
-    training, held_out = (
-        {pictures.patient_of(path) for path in part} for part in (divided.training, divided.validation)
-    )
-    assert not training & held_out
-    assert len(divided.training) + len(divided.validation) == 12
-
-
-@pytest.mark.parametrize(
-    ("name", "patient"),
-    [
-        ("person12_bacteria_47.jpeg", "kermany-P12"),
-        ("person12_virus_3.jpeg", "kermany-P12"),
-        ("IM-0117-0001.jpeg", "kermany-N0117"),
-        ("NORMAL2-IM-0117-0002.jpeg", "kermany-N0117"),
-        ("00001383_000.png", "nih-00001383"),
-        ("00001383_011.png", "nih-00001383"),
-        ("scan.png", "scan"),
-    ],
-)
-def test_patients_are_known_by_file_name(name: str, patient: str) -> None:
-    assert pictures.patient_of(Path(name)) == patient
-
-
-def test_the_publishers_parts_are_kept_and_their_patients_apart(config_file: Path, tmp_path: Path) -> None:
-    """The Kermany layout: val validates, test is never read, and no patient of either is trained on."""
-    root = tmp_path / "chest_xray"
-    for part, patients in (("train", range(6)), ("val", range(5, 7)), ("test", range(4, 5))):
-        make_images(root / part / "PNEUMONIA", patients, name="person{}_virus_{}.jpeg")
-    divided = divide(read(config_file, f"data.root={root}"))
-    assert {path.parts[-3] for path in divided.training} == {"train"}
-    assert {path.parts[-3] for path in divided.validation} == {"val"}
-    assert {pictures.patient_of(path) for path in divided.training} == {f"kermany-P{n}" for n in range(4)}
-    assert "4 images of train/ are left out" in divided.told
-    with pytest.raises(ConfigError, match=rf"lie in {root}; set data.root={root}, or data.split=patients"):
-        divide(read(config_file, f"data.root={tmp_path}"))
-    by_patient = divide(read(config_file, f"data.root={root}", "data.split=patients"))
-    assert len(by_patient.training) + len(by_patient.validation) == 18
 
 
 def test_hidden_files_and_those_of_macos_are_no_images(config_file: Path, images: Path) -> None:
@@ -76,27 +31,6 @@ def test_hidden_files_and_those_of_macos_are_no_images(config_file: Path, images
         (images / name).write_bytes(b"not for us")
     assert pictures.find_images(images) == before
     assert len(before) == 12
-
-
-def test_patients_are_known_by_their_folder(tmp_path: Path) -> None:
-    """CheXpert, MIMIC-CXR; a file of another scheme is a patient of its own, and so is a DICOM file without an id."""
-    for path, patient in (
-        ("train/patient00012/study1/view1_frontal.jpg", "folder-patient00012"),
-        ("files/p10/p10000032/s50414267/02aa804e.jpg", "folder-p10000032"),
-        ("p1/scan.png", "scan"),
-    ):
-        assert pictures.patient_of(tmp_path / path) == patient
-    for name in ("1.2.3.4", "1.2.3.5"):
-        (tmp_path / name).write_bytes(bytes(128) + b"DICM")
-        assert pictures.patient_of(tmp_path / name) == name
-
-
-def test_fewer_patients_leave_the_publisher_s_validation(config_file: Path, tmp_path: Path) -> None:
-    root = tmp_path / "chest_xray"
-    for part, patients in (("train", range(20)), ("val", range(50, 52))):
-        make_images(root / part, patients)
-    divided = divide(read(config_file, f"data.root={root}", "data.patients=3"))
-    assert (len(divided.training), len(divided.validation)) == (6, 4)
 
 
 def test_links_are_followed_but_into_no_folder_twice(images: Path, tmp_path: Path) -> None:
@@ -134,14 +68,6 @@ def test_a_damaged_cache_is_made_again(config_file: Path, images: Path, tmp_path
     for one, other in zip(before, after, strict=True):
         assert np.array_equal(one.pixels, other.pixels)
         assert one.window == other.window
-
-
-def test_train_without_val_is_refused_with_the_remedy(config_file: Path, tmp_path: Path) -> None:
-    make_images(tmp_path / "chest_xray" / "train")
-    with pytest.raises(
-        ConfigError, match="validation among 12 images of 6 patients; put images into train/ and val/, or set"
-    ):
-        divide(read(config_file, f"data.root={tmp_path / 'chest_xray'}"))
 
 
 @pytest.mark.parametrize("cached", [False, True])
@@ -185,7 +111,7 @@ def test_dicom_files_are_read_as_the_gray_that_is_seen(tmp_path: Path) -> None:
     for name in ("1.2.840.113619.2.5", "NOSUFFIX"):
         dataset.save_as(tmp_path / name)
         assert (pictures.read_gray(tmp_path / name).pixels == peak - plain.pixels).all()
-        assert pictures.patient_of(tmp_path / name) == "dicom-p7"
+        assert patient_of(tmp_path / name) == "dicom-p7"
     assert len(pictures.find_images(tmp_path)) == 2
 
 
@@ -203,9 +129,7 @@ def test_damaged_headers_are_told_and_left_out(config_file: Path, images: Path) 
     content = shared("dicom", CHEST).read_bytes()
     for end in (141, 400, 2000):
         (images / f"cut{end}.dcm").write_bytes(content[:end])
-    config = read(config_file)
-    divided = divide(config)
-    _, skipped = pictures.load([*divided.training, *divided.validation], config.data)
+    _, skipped = pictures.load(pictures.find_images(images), read(config_file).data)
     assert len(skipped) == 3
 
 

@@ -9,22 +9,24 @@ from kit import ROOT, shared
 from model import checkpoint
 from model.generator import GeneratorConfig
 from model.upscaler import Upscaler
-from training import evaluate, images
+from training import cases, images
+from training.cases import Case
 from training.methods import CLASSICAL, Method, by_upscaler
+from training.patients import is_validation, patient_of
 
 LITE, FULL, GAN = "cxr-x4-lite", "cxr-x4", "cxr-x4-gan"
 
 
-def held_out(name: str, every: int) -> list[evaluate.Case]:
+def held_out(name: str, every: int) -> list[Case]:
     percent = checkpoint.read_card(checkpoint.find(name)).training["data"]["validation_percent"]
     paths = images.find_images(shared("xray", "images"))
-    found = [path for path in paths if images.is_validation(images.patient_of(path), percent)]
-    return [evaluate.case(path, "seed", "area", 4) for path in found[::every]]
+    found = [path for path in paths if is_validation(patient_of(path), percent)]
+    return [cases.case(path, "seed", "area", 4) for path in found[::every]]
 
 
-def measured(cases: list[evaluate.Case], *names: str) -> dict[str, dict[str, np.ndarray]]:
+def measured(chosen: list[Case], *names: str) -> dict[str, dict[str, np.ndarray]]:
     methods: dict[str, Method] = {name: by_upscaler(Upscaler.load(name, "cpu")) for name in names}
-    rows = [evaluate.measure(case, {"bicubic": CLASSICAL["bicubic"], **methods}, 4) for case in cases]
+    rows = [cases.measure(case, {"bicubic": CLASSICAL["bicubic"], **methods}, 4) for case in chosen]
     return {
         name: {metric: np.array([row[name][metric] for row in rows]) for metric in rows[0][name]} for name in rows[0]
     }
