@@ -155,7 +155,7 @@ class Report:
 
 
 def draw(folder: Path, cases: Mapping[str, Case], methods: Mapping[str, Method], scale: int) -> None:
-    """panel.png: each case whole, and where the original has most detail; the last method's error in colours."""
+    """panel.png: each case whole, and where the original has most detail; the error of the first weights in colours."""
     rows: list[pictures.Row] = []
     for title, case in cases.items():
         results = {name: method(case.low, scale, case.peak) for name, method in methods.items()}
