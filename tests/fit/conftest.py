@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from fitkit import CONFIG, make_images
 
 
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve phantoms of six patients; drawing them takes longer than most tests."""
+    folder = tmp_path_factory.mktemp("drawn")
+    make_images(folder / "NORMAL")
+    return folder
+
+
 @pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """Twelve phantoms of six patients."""
-    make_images(tmp_path / "images" / "NORMAL")
-    return tmp_path / "images"
+def images(tmp_path: Path, drawn: Path) -> Path:
+    """The same, to spoil."""
+    return Path(shutil.copytree(drawn, tmp_path / "images"))
 
 
 @pytest.fixture
