@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
 from PIL import Image
 
 from model.intensity import Window
+from training import dicom
 from training.config import ConfigError, Data
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-PREAMBLE = 128  # bytes before "DICM"
 Pixels = NDArray[Any]  # uint8 or uint16
 
 
@@ -63,7 +62,7 @@ def find_images(root: Path, option: str = "data.root") -> list[Path]:
     """All images below a folder, sorted; `option` is where the user gives it. Raises ConfigError."""
     if not root.is_dir():
         raise ConfigError(f"{option} = {root}: there is no such folder; give the folder of the images")
-    paths = sorted(path for path in _files(root) if path.suffix.lower() in PICTURES or is_dicom(path))
+    paths = sorted(path for path in _files(root) if is_picture(path) or dicom.is_dicom(path))
     if not paths:
         raise ConfigError(f"{option} = {root}: no image ({', '.join(PICTURES)} or DICOM) below this folder")
     return paths
@@ -87,23 +86,15 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether the name or the preamble says so; files on DICOM media have no suffix, or a UID for a name."""
-    if path.suffix.lower() in PICTURES:
-        return False
-    if path.suffix.lower() == ".dcm":
-        return True
-    try:
-        with path.open("rb") as file:
-            return file.read(PREAMBLE + 4)[PREAMBLE:] == b"DICM"
-    except OSError:
-        return False  # a folder, or not for us to read
+def is_picture(path: Path) -> bool:
+    """Whether the name says so; all other images are DICOM."""
+    return path.suffix.lower() in PICTURES
 
 
 def read_gray(path: Path) -> Gray:
     """An image or DICOM file as stored gray values. Raises ValueError for a file that holds none."""
     try:
-        return _read_dicom(path) if is_dicom(path) else _read_picture(path)
+        return _read_picture(path) if is_picture(path) else Gray(*dicom.read(path))
     except Exception as error:  # each codec raises its own kinds; all mean that the file cannot be used
         raise ValueError(str(error) or repr(error)) from error
 
@@ -115,20 +106,6 @@ def _read_picture(path: Path) -> Gray:
         if image.mode in ("I", "F"):
             raise ValueError(f"its values have 32 bits (mode {image.mode}); convert it to 8 or 16 bits")
         return Gray(np.asarray(image.convert("L")), 255)
-
-
-def _read_dicom(path: Path) -> Gray:
-    dataset = pydicom.dcmread(path)
-    gray = str(dataset.PhotometricInterpretation) in ("MONOCHROME1", "MONOCHROME2")
-    if not gray or int(dataset.get("NumberOfFrames") or 1) != 1 or dataset.BitsStored > 16:
-        raise ValueError("not a single gray image of at most 16 bits")
-    peak = (1 << int(dataset.BitsStored)) - 1
-    stored = dataset.pixel_array.astype(np.int32)
-    # in unsigned values, overlays may lie in the bits above
-    values = (stored + (peak + 1) // 2).clip(0, peak) if dataset.PixelRepresentation else stored & peak
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        values = peak - values
-    return Gray(values.astype(np.uint8 if peak < 256 else np.uint16), peak)
 
 
 def resize(pixels: Pixels, width: int, height: int, peak: int, how: Image.Resampling) -> Pixels:

@@ -9,10 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pydicom
-
+from training import dicom
 from training.config import ConfigError, Data
-from training.images import is_dicom
+from training.images import is_picture
 
 _PATIENT_FOLDER = re.compile(r"(?:patient|p)[-_]?\d{3,}", re.IGNORECASE)  # CheXpert, MIMIC-CXR
 _PATIENT_PATTERNS = (  # Kermany (both prefixes and both splits share the number), NIH ChestX-ray14
@@ -33,12 +32,8 @@ class Split:
 
 def patient_of(path: Path) -> str:
     """The patient that the DICOM header, the file name or a folder's name tells, else the file name itself."""
-    if is_dicom(path):
-        try:
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"])
-            return f"dicom-{header.PatientID or path.name}"
-        except Exception:  # damaged headers raise many kinds; reading the image will say what is wrong
-            return path.name
+    if not is_picture(path):
+        return dicom.patient_of(path)
     for pattern, form in _PATIENT_PATTERNS:
         if match := pattern.search(path.name):
             return form.format(match[1])

@@ -62,7 +62,7 @@ def test_a_run_starts_from_weights_by_name(config_file: Path) -> None:
     lite = (
         "start.weights=cxr-x4-lite",
         "generator.width=32",
-        "generator.blocks=5",
+        "generator.blocks=6",
         "generator.edge_kernel=5",
         "generator.batch_norm=false",
     )

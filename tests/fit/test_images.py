@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from fitkit import make_images, read, train
+from fitkit import make_images, read, state, train
 from kit import shared
 from PIL import Image
 
@@ -44,7 +44,9 @@ def test_a_name_that_is_no_text_and_a_pipe_are_no_end(config_file: Path, images:
     with Image.open(next(images.rglob("*.png"))) as image:
         image.save(os.fsdecode(os.fsencode(images) + b"/caf\xe9.png"))
     os.mkfifo(images / "pipe")
-    train(config_file, "data.validation_percent=50")
+    run = train(config_file, "data.validation_percent=50")
+    assert state(run)["step"] == 6
+    assert len(pictures.find_images(images)) == 13
 
 
 def test_the_fingerprint_tells_a_change(config_file: Path, images: Path, tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ def imports(path: Path) -> set[str]:
 MODULES = modules()
 FORBIDDEN = [
     (r"model(\.|$)", r"(dicom_sr_node|training|pydicom|pynetdicom|highdicom|sqlalchemy)(\.|$)"),
-    (r"training(\.|$)", r"(dicom_sr_node|pydicom|pynetdicom|sqlalchemy)(\.|$)"),
+    (r"training(\.|$)", r"(dicom_sr_node|pynetdicom|highdicom|sqlalchemy)(\.|$)"),
+    (r"training\.(?!dicom$)", r"pydicom(\.|$)"),
     (r"dicom_sr_node\.", r"(torch|training)(\.|$)"),
     (r"dicom_sr_node\.receive\.", r"dicom_sr_node\.(deliver|worker|process|compute)(\.|$)"),
     (r"dicom_sr_node\.deliver\.", r"dicom_sr_node\.(receive|worker|process|compute)(\.|$)"),

@@ -1,0 +1,50 @@
+"""DICOM files to train on: which they are, whose, and their gray values. Nothing else in training knows DICOM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+
+PREAMBLE = 128  # bytes before "DICM"
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether the name or the preamble says so; files on DICOM media have no suffix, or a UID for a name."""
+    if path.suffix.lower() == ".dcm":
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(PREAMBLE + 4)[PREAMBLE:] == b"DICM"
+    except OSError:
+        return False  # not for us to read
+
+
+def patient_of(path: Path) -> str:
+    """The patient that the header names, else the file's name."""
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"])
+        return f"dicom-{header.PatientID or path.name}"
+    except Exception:  # damaged headers raise many kinds; reading the image will say what is wrong
+        return path.name
+
+
+def read(path: Path) -> tuple[NDArray[Any], int]:
+    """(H, W) stored values in which more is brighter, and the highest they could hold.
+
+    Raises many kinds for damaged files, ValueError for what is no single gray image.
+    """
+    dataset = pydicom.dcmread(path)
+    gray = str(dataset.PhotometricInterpretation) in ("MONOCHROME1", "MONOCHROME2")
+    if not gray or int(dataset.get("NumberOfFrames") or 1) != 1 or dataset.BitsStored > 16:
+        raise ValueError("not a single gray image of at most 16 bits")
+    peak = (1 << int(dataset.BitsStored)) - 1
+    stored = dataset.pixel_array.astype(np.int32)
+    # in unsigned values, overlays may lie in the bits above
+    values = (stored + (peak + 1) // 2).clip(0, peak) if dataset.PixelRepresentation else stored & peak
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        values = peak - values
+    return values.astype(np.uint8 if peak < 256 else np.uint16), peak
