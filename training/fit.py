@@ -51,9 +51,7 @@ class Journal:
         self._pending: list[dict[str, float]] = kept["pending"]
         columns = (TextColumn("{task.fields[stage]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._progress = Progress(*columns, TextColumn("{task.fields[told]}"), console=console)
-        self._task = self._progress.add_task(
-            "", total=run.config.steps, completed=trainer.step, stage="", told=""
-        )
+        self._task = self._progress.add_task("", total=run.config.steps, completed=trainer.step, stage="", told="")
         self._measured = ""
         self._saved = trainer.step
 
