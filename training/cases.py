@@ -12,7 +12,6 @@ from training import images, metrics
 from training.degrade import AreaMean, Bicubic, Quantise, Scene, degrade
 from training.images import Gray, Pixels
 from training.methods import Method
-from training.patients import patient_of
 
 Scores = dict[str, float]  # by metric
 
@@ -25,8 +24,6 @@ LOWS: dict[str, AreaMean | Bicubic] = {"area": AreaMean(), "bicubic": Bicubic()}
 class Case:
     """One image to measure on, in stored values."""
 
-    name: str
-    patient: str
     high: Pixels  # (sH, sW)
     low: Pixels  # (H, W)
     peak: int
@@ -38,7 +35,7 @@ def case(path: Path, protocol: str, low: str, scale: int) -> Case:
     high = images.shrink(gray, WHOLE) if protocol == "seed" else _centre(gray, scale)
     if min(high.shape) < SMALLEST:
         raise ValueError(f"{high.shape[1]}x{high.shape[0]} pixels are too few to measure on")
-    return Case(path.name, patient_of(path), high, low_of(high, low, scale, gray.peak), gray.peak)
+    return Case(high, low_of(high, low, scale, gray.peak), gray.peak)
 
 
 def low_of(high: Pixels, low: str, scale: int, peak: int) -> Pixels:

@@ -42,7 +42,7 @@ def generators(names: Sequence[str], device: str) -> dict[str, Upscaler]:
 def _paths(options: argparse.Namespace) -> list[Path]:
     paths = images.find_images(options.data, "--data")
     if options.held_out:
-        paths = [path for path in paths if is_validation(patient_of(path), options.held_out)]
+        paths = [path for path in paths if is_validation(patient_of(path, options.data), options.held_out)]
     if not paths:
         raise ConfigError(f"--held-out {options.held_out}: no image below {options.data} belongs to a held-out patient")
     return paths
@@ -90,7 +90,7 @@ def evaluate(options: argparse.Namespace) -> report.Report:
         except ValueError as error:
             skipped.append(f"{path}: skipped, {error}")
             continue
-        measured.append(report.Row(path, one.patient, cases.measure(one, methods, scale)))
+        measured.append(report.Row(path, patient_of(path, options.data), cases.measure(one, methods, scale)))
     for line in skipped:
         Console(stderr=True).print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     if not measured:

@@ -153,7 +153,7 @@ def _cached(path: Path, data: Data, folder: Path) -> Radiograph:
     """The image from files that are made once; a file that changes gets other names."""
     status = path.stat()
     name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns} {data.whole_size}"
-    key = hashlib.sha256(name.encode()).hexdigest()
+    key = hashlib.sha256(os.fsencode(name)).hexdigest()
     held = (folder / f"{key}.native.npy", folder / f"{key}.whole.npy")
     told = folder / f"{key}.json"
     values = _told(told) if all(file.exists() for file in held) else None

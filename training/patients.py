@@ -30,14 +30,14 @@ class Split:
     told: str  # how it was made
 
 
-def patient_of(path: Path) -> str:
-    """The patient that the DICOM header, the file name or a folder's name tells, else the file name itself."""
+def patient_of(path: Path, root: Path) -> str:
+    """The patient that the DICOM header, the file name or a folder below the root tells, else the file name itself."""
     if not is_picture(path):
         return dicom.patient_of(path)
     for pattern, form in _PATIENT_PATTERNS:
         if match := pattern.search(path.name):
             return form.format(match[1])
-    folders = [part for part in path.parts[:-1] if _PATIENT_FOLDER.fullmatch(part)]
+    folders = [part for part in path.relative_to(root).parts[:-1] if _PATIENT_FOLDER.fullmatch(part)]
     return f"folder-{folders[-1]}" if folders else path.stem
 
 
@@ -56,7 +56,7 @@ def _digest(patient: str) -> bytes:
 def split(paths: Iterable[Path], data: Data) -> Split:
     """Training and validation files; no patient is in both. Raises ConfigError if either is empty."""
     paths = list(paths)
-    patients = {path: patient_of(path) for path in paths}
+    patients = {path: patient_of(path, data.root) for path in paths}
     by_folder = data.split == "folders" or (data.split == "auto" and _has_parts(paths, data.root))
     if by_folder:
         divided = _by_folder(paths, patients, data.root)

@@ -40,12 +40,14 @@ def test_links_are_followed_but_into_no_folder_twice(images: Path, tmp_path: Pat
     assert len(pictures.find_images(images)) == 14
 
 
-def test_a_name_that_is_no_text_and_a_pipe_are_no_end(config_file: Path, images: Path) -> None:
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_name_that_is_no_text_and_a_pipe_are_no_end(config_file: Path, images: Path, cached: bool) -> None:
     with Image.open(next(images.rglob("*.png"))) as image:
         image.save(os.fsdecode(os.fsencode(images) + b"/caf\xe9.png"))
     os.mkfifo(images / "pipe")
-    run = train(config_file, "data.validation_percent=50")
+    run = train(config_file, "data.validation_percent=50", *([f"data.cache={images.parent}/cache"] if cached else []))
     assert state(run)["step"] == 6
+    assert not cached or len(list((images.parent / "cache").glob("*.json"))) == 13
     assert len(pictures.find_images(images)) == 13
 
 
@@ -113,7 +115,7 @@ def test_dicom_files_are_read_as_the_gray_that_is_seen(tmp_path: Path) -> None:
     for name in ("1.2.840.113619.2.5", "NOSUFFIX"):
         dataset.save_as(tmp_path / name)
         assert (pictures.read_gray(tmp_path / name).pixels == peak - plain.pixels).all()
-        assert patient_of(tmp_path / name) == "dicom-p7"
+        assert patient_of(tmp_path / name, tmp_path) == "dicom-p7"
     assert len(pictures.find_images(tmp_path)) == 2
 
 

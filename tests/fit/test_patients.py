@@ -17,9 +17,11 @@ def divide(config: TrainingConfig) -> patients.Split:
 
 
 def test_no_patient_is_in_both_parts(config_file: Path) -> None:
-    divided = divide(read(config_file))
+    config = read(config_file)
+    divided = divide(config)
     training, held_out = (
-        {patients.patient_of(path) for path in part} for part in (divided.training, divided.validation)
+        {patients.patient_of(path, config.data.root) for path in part}
+        for part in (divided.training, divided.validation)
     )
     assert not training & held_out
     assert len(divided.training) + len(divided.validation) == 12
@@ -38,7 +40,7 @@ def test_no_patient_is_in_both_parts(config_file: Path) -> None:
     ],
 )
 def test_patients_are_known_by_file_name(name: str, patient: str) -> None:
-    assert patients.patient_of(Path(name)) == patient
+    assert patients.patient_of(Path(name), Path()) == patient
 
 
 def test_the_publishers_parts_are_kept_and_their_patients_apart(config_file: Path, tmp_path: Path) -> None:
@@ -49,7 +51,7 @@ def test_the_publishers_parts_are_kept_and_their_patients_apart(config_file: Pat
     divided = divide(read(config_file, f"data.root={root}"))
     assert {path.parts[-3] for path in divided.training} == {"train"}
     assert {path.parts[-3] for path in divided.validation} == {"val"}
-    assert {patients.patient_of(path) for path in divided.training} == {f"kermany-P{n}" for n in range(4)}
+    assert {patients.patient_of(path, root) for path in divided.training} == {f"kermany-P{n}" for n in range(4)}
     assert "4 images of train/ are left out" in divided.told
     with pytest.raises(ConfigError, match=rf"lie in {root}; set data.root={root}, or data.split=patients"):
         divide(read(config_file, f"data.root={tmp_path}"))
@@ -64,10 +66,17 @@ def test_patients_are_known_by_their_folder(tmp_path: Path) -> None:
         ("files/p10/p10000032/s50414267/02aa804e.jpg", "folder-p10000032"),
         ("p1/scan.png", "scan"),
     ):
-        assert patients.patient_of(tmp_path / path) == patient
+        assert patients.patient_of(tmp_path / path, tmp_path) == patient
     for name in ("1.2.3.4", "1.2.3.5"):
         (tmp_path / name).write_bytes(bytes(128) + b"DICM")
-        assert patients.patient_of(tmp_path / name) == name
+        assert patients.patient_of(tmp_path / name, tmp_path) == name
+
+
+def test_a_folder_above_the_root_is_nobody(tmp_path: Path) -> None:
+    """An account or a project is often called p and a number."""
+    root = tmp_path / "p123456" / "images"
+    assert patients.patient_of(root / "scan.png", root) == "scan"
+    assert patients.patient_of(root / "p777" / "scan.png", root) == "folder-p777"
 
 
 def test_fewer_patients_leave_the_publisher_s_validation(config_file: Path, tmp_path: Path) -> None:

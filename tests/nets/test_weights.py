@@ -19,8 +19,8 @@ LITE, FULL, GAN = "cxr-x4-lite", "cxr-x4", "cxr-x4-gan"
 
 def held_out(name: str, every: int) -> list[Case]:
     percent = checkpoint.read_card(checkpoint.find(name)).training["data"]["validation_percent"]
-    paths = images.find_images(shared("xray", "images"))
-    found = [path for path in paths if is_validation(patient_of(path), percent)]
+    root = shared("xray", "images")
+    found = [path for path in images.find_images(root) if is_validation(patient_of(path, root), percent)]
     return [cases.case(path, "seed", "area", 4) for path in found[::every]]
 
 
