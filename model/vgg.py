@@ -36,10 +36,9 @@ class Vgg19(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = tuple(sorted(layers, key=LAYERS.index))
-        self._depth = 1 + LAYERS.index(self.layers[-1])
+        self._depth = len(convolutions)
         self._prefix = padding == "reflect"
-        weights = [preprocessing, *convolutions[: self._depth]]
-        for index, (weight, bias) in enumerate(weights):  # buffers: nothing here is ever trained
+        for index, (weight, bias) in enumerate([preprocessing, *convolutions]):  # buffers: nothing here is ever trained
             self.register_buffer(f"weight{index}", weight.float())
             self.register_buffer(f"bias{index}", bias.float())
 
@@ -64,7 +63,8 @@ class Vgg19(nn.Module):
         if not torchvision:
             shapes |= {"0.weight": (3, 3, 1, 1), "0.bias": (3,)}
         wrong = [key for key, shape in shapes.items() if getattr(state.get(key), "shape", None) != shape]
-        wrong += [key for key in ("features.17.weight",) if key in state]  # VGG16 has a convolution there
+        if "features.17.weight" in state:  # where VGG16 has a convolution
+            wrong.append("features.17.weight")
         if wrong:
             raise VggError(f"{path} is not VGG19: see its {wrong[0]}; give torchvision's vgg19-dcbb9e9d.pth")
         preprocessing = _imagenet() if torchvision else (state["0.weight"], state["0.bias"])

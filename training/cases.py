@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from training import images, metrics
-from training.degrade import AreaMean, Bicubic, Quantise, Scene, degrade
+from training.degrade import AreaMean, Bicubic, Scene, degrade_stored
 from training.images import Gray, Pixels
 from training.methods import Method
 
@@ -41,7 +41,7 @@ def case(path: Path, protocol: str, low: str, scale: int) -> Case:
 def low_of(high: Pixels, low: str, scale: int, peak: int) -> Pixels:
     """The low image in whole stored values: (sH, sW) -> (H, W)."""
     scene = Scene(scale, peak, np.random.default_rng(0))
-    return degrade(high.astype(np.float32), (LOWS[low], Quantise()), scene).astype(high.dtype)
+    return degrade_stored(high, (LOWS[low],), scene)
 
 
 def _centre(gray: Gray, scale: int) -> Pixels:
@@ -54,11 +54,8 @@ def score(result: Pixels, case: Case) -> Scores:
     """What one method's result is worth, by metric."""
     high, peak = case.high, case.peak
     return {
-        "psnr": metrics.psnr(result, high, peak),
+        **metrics.quality(result, high, peak),
         "psnr_shaved": metrics.psnr(metrics.shaved(result), metrics.shaved(high), peak),
-        "ssim": metrics.ssim(result, high, peak),
-        "gmsd": metrics.gmsd(result, high, peak),
-        "detail": metrics.detail(result, high),
         "consistency_error": metrics.consistency_error(result, case.low),
     }
 

@@ -105,9 +105,7 @@ class TrainingConfig(Frozen):
     weaknesses: tuple[str, ...] = ()  # known ones, for the card
     runs: Path = Path("runs")
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = (
-        "auto"  # of the generator's forward pass; auto: bfloat16 on CUDA
-    )
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the forward passes; auto: bfloat16 on CUDA
     threads: Number = 0  # 0: as many as the machine has
     deterministic: bool = False  # refuse operations whose result changes from run to run, at some cost in speed
     accumulate: Count = 1  # parts in which each batch goes through the device

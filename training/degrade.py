@@ -105,3 +105,8 @@ def degrade(high: Floats, steps: tuple[Degradation, ...], scene: Scene) -> Float
     for step in steps:
         high = step.apply(high, scene)
     return high
+
+
+def degrade_stored(high: NDArray[Any], steps: tuple[Degradation, ...], scene: Scene) -> NDArray[Any]:
+    """The same for stored values, and in whole ones: (sH, sW) -> (H, W), same dtype."""
+    return degrade(high.astype(np.float32), (*steps, Quantise()), scene).astype(high.dtype)

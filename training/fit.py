@@ -138,7 +138,8 @@ def fit(config: TrainingConfig, resumed: Run | None, processes: Processes, until
         _say(f"this run has finished: it has made all of its {config.steps} steps")
     journal = Journal(run, trainer, len(training), held_out, {"images": known, "pending": state.get("pending", [])})
     with run.held(), _asked_to_stop(processes) as asked, journal:
-        run.change(config, trainer.step, processes.world)
+        if resumed:
+            run.change(config, trainer.step, processes.world)
         while trainer.step < until and not asked:
             stage = trainer.stage
             try:

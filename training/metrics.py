@@ -67,6 +67,16 @@ def detail(image: Image, reference: Image) -> float:
     return energy(image) / max(energy(reference), 1e-9)
 
 
+def quality(image: Image, reference: Image, peak: float) -> dict[str, float]:
+    """What is told of every result, by name."""
+    return {
+        "psnr": psnr(image, reference, peak),
+        "ssim": ssim(image, reference, peak),
+        "gmsd": gmsd(image, reference, peak),
+        "detail": detail(image, reference),
+    }
+
+
 def consistency_error(image: Image, low: Image) -> float:
     """The largest distance of a block's mean from the low pixel, in stored values: (sH, sW), (H, W)."""
     scale = image.shape[0] // low.shape[0]

@@ -53,14 +53,14 @@ class Run:
             "config": config.as_dict(),
             "changes": [],
         }
-        _replace(folder / CONFIG, json.dumps(content, indent=2) + "\n")
+        _write_config(folder, content)
         return cls(folder, config)
 
     @classmethod
     def open(cls, folder: Path) -> Run:
         """An existing folder. Raises ConfigError."""
         try:
-            content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            content = _read_config(folder)
             config = {key: content[key] for key in ("config", *ORIGIN)}["config"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{folder} is not the folder of a run: {error!r}") from None
@@ -89,22 +89,20 @@ class Run:
 
     def change(self, config: TrainingConfig, step: int, processes: int = 1) -> None:
         """Go on with another configuration, or with other processes; the folder remembers what was before."""
-        content = json.loads((self.folder / CONFIG).read_text(encoding="utf-8"))
+        content = _read_config(self.folder)
         recipe = config.recipe()
         before = {key: value for key, value in self.config.recipe().items() if recipe.get(key) != value}
         if processes != content["processes"]:
             before["processes"] = content["processes"]
         if before:
             content["changes"].append({"step": step, "revision": _revision(), "before": before})
-        _replace(
-            self.folder / CONFIG, json.dumps({**content, "processes": processes, "config": config.as_dict()}, indent=2)
-        )
+        _write_config(self.folder, {**content, "processes": processes, "config": config.as_dict()})
         self.config = config
 
     @property
     def origin(self) -> dict[str, Any]:
         """The code that started the run, the weights it began as, its processes, and what was changed on the way."""
-        content = json.loads((self.folder / CONFIG).read_text(encoding="utf-8"))
+        content = _read_config(self.folder)
         return {key: content[key] for key in ORIGIN}
 
     def lines(self) -> list[Line]:
@@ -207,6 +205,15 @@ def _table(name: str, lines: list[Line]) -> str:
             f"| [{line['step']}]({panel}) |"
         )
     return "\n".join(rows) + "\n"
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    return content
+
+
+def _write_config(folder: Path, content: dict[str, Any]) -> None:
+    _replace(folder / CONFIG, json.dumps(content, indent=2) + "\n")
 
 
 def _replace(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from model.upscaler import Upscaler
 from training import metrics
-from training.degrade import Degradation, Scene, degrade
+from training.degrade import Degradation, Scene, degrade_stored
 from training.images import Pixels, Radiograph
 from training.methods import CLASSICAL, by_upscaler
 from training.pictures import Row, difference, panel
@@ -27,7 +27,10 @@ class Validation:
         self._scale = scale
         self._names = [os.fsencode(image.path.name).decode(errors="replace") for image in images]
         self._highs = [(image.whole, image.peak) for image in images]
-        self._lows = [_low(image, steps, scale, index) for index, image in enumerate(images)]
+        self._lows = [
+            degrade_stored(image.whole, steps, Scene(scale, image.peak, np.random.default_rng(index)))
+            for index, image in enumerate(images)
+        ]
         self._bicubic = [
             CLASSICAL["bicubic"](low, scale, image.peak) for low, image in zip(self._lows, images, strict=True)
         ]
@@ -64,19 +67,8 @@ class Validation:
         return self._names[index], pictures, peak
 
     def _scores(self, results: Sequence[Pixels]) -> dict[str, NDArray[np.float64]]:
-        pairs = [(result, high, peak) for result, (high, peak) in zip(results, self._highs, strict=True)]
-        return {
-            "psnr": np.array([metrics.psnr(*pair) for pair in pairs]),
-            "ssim": np.array([metrics.ssim(*pair) for pair in pairs]),
-            "gmsd": np.array([metrics.gmsd(*pair) for pair in pairs]),
-            "detail": np.array([metrics.detail(result, high) for result, high, _ in pairs]),
-        }
-
-
-def _low(image: Radiograph, steps: tuple[Degradation, ...], scale: int, index: int) -> Pixels:
-    scene = Scene(scale, image.peak, np.random.default_rng(index))
-    low = degrade(image.whole.astype(np.float32), steps, scene)
-    return np.rint(low).clip(0, image.peak).astype(image.whole.dtype)
+        each = [metrics.quality(result, *high) for result, high in zip(results, self._highs, strict=True)]
+        return {name: np.array([scores[name] for scores in each]) for name in each[0]}
 
 
 def _in_words(means: dict[str, Any]) -> str:
