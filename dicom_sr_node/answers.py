@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dicom_sr_node.records import State, Stored
+from dicom_sr_node.records import Reason, State, Stored
 
 
 @dataclass(frozen=True)
@@ -18,11 +19,12 @@ class Ready:
 
 @dataclass(frozen=True)
 class Made:
-    """The child has kept a derived object."""
+    """The child has kept what it made of an image: each object as the columns of `output` and its file."""
 
-    stored: Stored
-    described: dict[str, Any]
+    objects: tuple[tuple[dict[str, Any], Stored], ...]
     destinations: tuple[str, ...]
+    quality: Mapping[str, object]
+    dropped: tuple[str, ...]  # elements of the source that are not in the derived image, by name
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Ended:
 
     state: State
     reason: str
+    skipped: Reason | None = None
+    quality: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from dicom_sr_node import log, routing, tolerance
 from dicom_sr_node.answers import Ended, Failed, Made
-from dicom_sr_node.errors import NodeError, Skipped, Undecodable, Unreadable
-from dicom_sr_node.pixels import header
-from dicom_sr_node.process import process
+from dicom_sr_node.derive import encoding
+from dicom_sr_node.errors import DecoderDied, NodeError, Skipped, Undecodable, Unreadable
+from dicom_sr_node.pixels.reader import Admission, Reader
+from dicom_sr_node.process import describe, process
 from dicom_sr_node.records import State
 from dicom_sr_node.settings import Settings
 from dicom_sr_node.spool import Spool
@@ -32,6 +33,8 @@ class Computer:
             self._upscaler = Upscaler.load(settings.model.name, settings.model.device)
         except CheckpointError as error:
             raise NodeError(str(error)) from error
+        self._admission = Admission(settings.rules, settings.model, self._upscaler.scales)
+        self._reader = Reader(settings.work)
         self.model, self.device = self._upscaler.card.identity, str(self._upscaler.device)
 
     def answer(self, path: Path) -> Made | Ended | Failed:
@@ -39,18 +42,29 @@ class Computer:
         try:
             return self._make(path)
         except Skipped as reason:
-            return Ended(State.SKIPPED, str(reason))
+            return Ended(State.SKIPPED, str(reason), reason.reason, reason.quality)
         except (Unreadable, Undecodable) as reason:
             return Ended(State.DEAD, str(reason))
+        except DecoderDied as reason:
+            return Failed(str(reason))
         except Exception as error:  # the one place where any fault becomes a failed try; the supervisor counts them
             _log.exception("image failed")
             return Failed(f"{type(error).__name__}: {error}")
 
     def _make(self, path: Path) -> Made:
-        with header.usable():
-            rule = routing.rule_for(header.read(path, pixels=False), self._settings.rules)
         derived = process(
-            path, self._upscaler, model=self._settings.model, label=self._settings.derive.label, now=datetime.now(UTC)
+            path,
+            self._reader,
+            self._upscaler,
+            admission=self._admission,
+            wanted=self._settings.derive,
+            now=datetime.now(UTC),
         )
-        stored = self._spool.keep("outbox", (derived.content,))
-        return Made(stored, derived.described, routing.destinations(rule))
+        kept = tuple(
+            (
+                describe(kind, ds, self._upscaler.card, derived.scale),
+                self._spool.keep("outbox", (encoding.compressed(ds),)),
+            )
+            for kind, ds in derived.objects()
+        )
+        return Made(kept, routing.destinations(derived.rule), derived.quality.numbers, derived.image.dropped)

@@ -30,8 +30,9 @@ from dicom_sr_node.errors import DeliveryError, NodeError
 from dicom_sr_node.network import syntaxes
 from dicom_sr_node.pixels import header
 from dicom_sr_node.pixels.decode import decode
+from dicom_sr_node.pixels.reader import Reader
 from dicom_sr_node.records import Output, State
-from dicom_sr_node.settings import Peer, Settings
+from dicom_sr_node.settings import Peer, Settings, Work
 from dicom_sr_node.verify import verify
 
 START_S, JOURNEY_S = 90.0, 300.0
@@ -184,9 +185,10 @@ def _travel(config: Settings, source: Path, stop: Event) -> Journey:
         job = store.jobs.of_image(uid)
         if job is not None and job.state in (State.DEAD, State.SKIPPED):
             raise NodeError(f"the image ended as {job.state}: {job.reason}")
-        output = store.outputs.of_job(job.id) if job else None
-        if output is None:
+        outputs = store.outputs.of_job(job.id) if job else []
+        if not outputs:
             continue
+        output = outputs[0]
         worked_s = worked_s or time.monotonic() - started
         ways = store.deliveries.of_output(output.id)
         if all(way.state == State.DONE for way in ways):
@@ -200,7 +202,8 @@ def _report(console: Console, journey: Journey, source: Path, folder: Path) -> i
         raise NodeError(f"{derived} of an earlier run is gone; remove {folder} to start afresh")
     picture = folder / "before-after.png"
     draw_before_after(source, derived, picture, journey.output.scale)
-    checks = verify(derived, source)
+    with Reader(Work()) as reader:
+        checks = verify(derived, source, reader)
     passed = all(check.passed for check in checks)
     if journey.again:
         console.print("the node has this image from an earlier run: acknowledged again, nothing is made or sent twice")

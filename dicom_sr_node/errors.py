@@ -7,6 +7,7 @@
   x Skipped              this image is not one to upscale; a state, not a failure
   x Unreadable           not DICOM, or damaged beyond reading
   x Undecodable          the pixel data cannot be decoded
+  + DecoderDied          the process that decodes ended without an answer (retryable)
   + Fenced               the work was taken over by somebody else; drop it
   + DeliveryError
     - PeerUnreachable    no connection, a rejected or broken association, a timeout (retryable)
@@ -19,6 +20,10 @@ The worker turns those marked x into the final state of a job. A job that fails 
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dicom_sr_node.records import Reason
 
 
 class NodeError(Exception):
@@ -40,7 +45,17 @@ class NotFound(NodeError):
 
 
 class Skipped(NodeError):
-    """This image is not one to upscale."""
+    """This image is not one to upscale, for one of the reasons of a closed list; `told` says it in numbers or names.
+
+    quality: the numbers of the quality gate, if it got so far.
+    """
+
+    def __init__(self, reason: Reason, told: str, quality: Mapping[str, object] | None = None) -> None:
+        super().__init__(reason, told, quality)
+        self.reason, self.told, self.quality = reason, told, quality
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.told}"
 
 
 class Unreadable(NodeError):
@@ -49,6 +64,12 @@ class Unreadable(NodeError):
 
 class Undecodable(NodeError):
     """The pixel data cannot be decoded."""
+
+
+class DecoderDied(NodeError):
+    """The process that decodes ended without an answer, and not by any fault that the image is known to have."""
+
+    retryable = True
 
 
 class Fenced(NodeError):

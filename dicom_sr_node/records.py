@@ -19,6 +19,35 @@ class State(StrEnum):
     DEAD = "dead"  # given up; the reason says why; `srnode jobs retry` starts again
 
 
+class Reason(StrEnum):
+    """Why a job was skipped: the closed list. A skipped image is stored and acknowledged; it is only not upscaled."""
+
+    NOT_A_RADIOGRAPH = "not a radiograph"
+    MAMMOGRAPHY = "mammography"
+    OURS = "already upscaled"
+    BY_AI = "already made by AI"
+    FOR_PROCESSING = "for processing"
+    ENCRYPTED = "encrypted"
+    NO_PIXELS = "no pixel data"
+    MULTI_FRAME = "multi-frame"
+    COLOUR = "colour"
+    DEPTH = "bit depth"
+    QUALITY_CONTROL = "quality control image"
+    TOO_SMALL = "too small"
+    TOO_LARGE = "too large"
+    NO_RULE = "no rule"
+    QUALITY = "quality"
+    CANCELLED = "cancelled"
+
+
+class Kind(StrEnum):
+    """What an output is."""
+
+    IMAGE = "image"  # the derived image; the others accompany it
+    HEAT_MAP = "heat map"
+    REPORT = "report"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Identity:
     """What a data set says it is; every UID has passed PS3.5 9.1."""
@@ -71,14 +100,17 @@ class Job:
     worker: str
     reason: str
     updated_at: float
+    skipped: str  # a Reason, or empty
+    quality: str  # JSON: the numbers of the quality gate, or empty
 
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """One derived image; produced once, then only sent."""
+    """One derived object; produced once, then only sent."""
 
     id: int
     job_id: int
+    kind: Kind
     sop_class_uid: str
     sop_instance_uid: str
     series_uid: str

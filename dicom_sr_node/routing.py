@@ -6,19 +6,15 @@ from collections.abc import Sequence
 
 from pydicom import Dataset
 
-from dicom_sr_node.errors import Skipped
 from dicom_sr_node.records import FOLDER
 from dicom_sr_node.settings import Match, Rule
 
 EVERYTHING = Rule(name="default")  # without any rule, each radiograph is upscaled and kept in data_dir/out
 
 
-def rule_for(header: Dataset, rules: Sequence[Rule]) -> Rule:
-    """The first rule that takes an image. Raises Skipped where there are rules and none does."""
-    rule = next((rule for rule in rules or (EVERYTHING,) if _accepts(rule.match, header)), None)
-    if rule is None:
-        raise Skipped(f"no rule takes modality {header.get('Modality')}")
-    return rule
+def rule_for(header: Dataset, rules: Sequence[Rule]) -> Rule | None:
+    """The first rule that takes an image; None where there are rules and none does."""
+    return next((rule for rule in rules or (EVERYTHING,) if _accepts(rule.match, header)), None)
 
 
 def destinations(rule: Rule) -> tuple[str, ...]:

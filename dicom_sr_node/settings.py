@@ -88,12 +88,16 @@ class Work(Frozen):
     deadline_s: Seconds = 600
     max_attempts: Count = 5
     poll_s: Seconds = 0.5
+    decode_limit_s: Seconds = 8
+    decode_memory_mb: Annotated[int, Field(ge=128)] = 768
 
 
 class Derive(Frozen):
-    """What a derived object says of itself on its pixels."""
+    """How derived objects look, and what is made beside them."""
 
     label: Literal["burned", "overlay", "none"] = "burned"
+    heat_map: bool = False
+    report: bool = False
 
 
 class Delivery(Frozen):
@@ -114,6 +118,7 @@ class Peer(Frozen):
     port: Port = 104
     allow: tuple[Literal["echo", "store"], ...] = ()
     commitment: Literal["optional", "off"] = "optional"
+    compression: Literal["jpeg-ls", "none"] = "jpeg-ls"
 
 
 class Match(Frozen):
@@ -128,6 +133,7 @@ class Rule(Frozen):
     name: Name
     match: Match = Match()
     send_to: tuple[str, ...] = ()
+    unusual: Literal["skip", "send"] = "skip"
     contact: str = ""
     comment: str = ""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -64,12 +63,13 @@ class Spool:
         return {path.name for path in (self.root / place).iterdir()}
 
 
-def copy(source: Path, target: Path) -> None:
-    """Copy durably; `target` appears whole or not at all. Raises OSError."""
+def write(target: Path, content: bytes) -> None:
+    """Write durably; `target` appears whole or not at all. Raises OSError."""
     target.parent.mkdir(parents=True, exist_ok=True)
     written = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, written)
-    with written.open("rb") as file:
+    with written.open("wb") as file:
+        file.write(content)
+        file.flush()
         os.fsync(file.fileno())
     written.rename(target)
     sync_folder(target.parent)

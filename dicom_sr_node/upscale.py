@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from dicom_sr_node import __version__
+from dicom_sr_node.derive import encoding
 from dicom_sr_node.derive import label as labels
 from dicom_sr_node.derive.identity import Label
-from dicom_sr_node.errors import NodeError, NotFound, Skipped, Unreadable
+from dicom_sr_node.errors import NodeError, NotFound, Unreadable
 from dicom_sr_node.pixels import gate
 from dicom_sr_node.pixels.frame import Frame
+from dicom_sr_node.pixels.reader import Admission, Reader
 from dicom_sr_node.process import process
-from dicom_sr_node.settings import Model
+from dicom_sr_node.records import Kind
+from dicom_sr_node.settings import Derive
 from model.upscaler import Upscaler
 
 DICOM = (".dcm", ".dicom", ".ima")
@@ -40,10 +43,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Batch:
-    """How a set of files is upscaled. `label` None: burned into DICOM, none on pictures."""
+    """How a set of files is upscaled. `label` None: as configured for DICOM, none on pictures."""
 
+    reader: Reader
     upscaler: Upscaler
-    model: Model
+    admission: Admission
+    wanted: Derive
     label: Label | None
     output: Path
     _taken: set[Path] = field(default_factory=set)  # results of this run
@@ -69,10 +74,13 @@ class Batch:
         if picture:
             self._picture(path, target, progress)
             return target
+        wanted = self.wanted.model_copy(update={"label": self.label} if self.label else {})
         derived = process(
-            path, self.upscaler, model=self.model, label=self.label or "burned", now=now, progress=progress
+            path, self.reader, self.upscaler, admission=self.admission, wanted=wanted, now=now, progress=progress
         )
-        _write(target, derived.content)
+        for kind, ds in derived.objects():
+            beside = f"{target.stem} {kind}{target.suffix}".replace(" ", "-")
+            _write(target if kind is Kind.IMAGE else target.with_name(beside), encoding.plain(ds))
         return target
 
     def _target(self, path: Path, root: Path, suffix: str) -> Path:
@@ -98,13 +106,13 @@ class Batch:
     def _picture(self, path: Path, target: Path, progress: Progress) -> None:
         values = read_picture(path)
         rows, columns = values.shape
-        scale = gate.scale_for(rows, columns, self.model, self.upscaler.scales)
+        scale = gate.scale_for(rows, columns, self.admission.model, self.upscaler.scales)
         result = self.upscaler.upscale(values, scale, progress=progress)
         if self.label == "burned":
             limits = np.iinfo(values.dtype)
             labels.burn(result, scale, None, Frame(values, (int(limits.min), int(limits.max)), None, False))
         elif self.label == "overlay":
-            raise Skipped("a picture has no overlay planes; use --label burned or none")
+            raise NodeError("a picture has no overlay planes; use --label burned or none")
         said = PngImagePlugin.PngInfo()
         said.add_text(
             "Description",

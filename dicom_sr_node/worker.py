@@ -41,8 +41,8 @@ class Child:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=compute, args=(settings, slot, theirs), name=f"{slot}-compute", daemon=True
-        )
+            target=compute, args=(settings, slot, theirs), name=f"{slot}-compute", daemon=False
+        )  # no daemon: it starts the process that decodes; it ends when its pipe does
         self._process.start()
         theirs.close()
 
@@ -131,10 +131,10 @@ class Worker:
             _log.warning("fenced", extra={"job": held.id, "why": error})
             return
         self._end(held, said)
-        _log.info(
-            "worked",
-            extra={"job": held.id, "outcome": type(said).__name__, "seconds": round(time.monotonic() - started, 2)},
-        )
+        told = {"job": held.id, "outcome": type(said).__name__, "seconds": round(time.monotonic() - started, 2)}
+        if isinstance(said, Made):
+            told["dropped"] = ",".join(said.dropped) or "-"
+        _log.info("worked", extra=told)
 
     def _wait(self, child: Child, held: Job, stop: Event) -> Made | Ended | Failed | None:
         """The child's answer, while the lease is renewed; None if the worker is stopping. Raises ChildDied, Fenced."""
@@ -158,17 +158,18 @@ class Worker:
         """Write down how a try ended (None: not finished, no failure); what somebody else took over is dropped."""
         try:
             if isinstance(said, Made):
-                if not self._jobs.done(held, said.described, said.stored, said.destinations):
-                    self._spool.discard("outbox", said.stored.name)
+                for stored in self._jobs.done(held, said.objects, said.destinations, said.quality):
+                    self._spool.discard("outbox", stored.name)
             elif isinstance(said, Ended):
-                self._jobs.end(held, said.state, said.reason)
+                self._jobs.end(held, said.state, said.reason, skipped=said.skipped, quality=said.quality)
             elif isinstance(said, Failed):
                 self._jobs.fail(held, said.reason, delay_s=RETRY_S)
             else:
                 self._jobs.put_back(held)
         except Fenced as error:
             if isinstance(said, Made):
-                self._spool.discard("outbox", said.stored.name)
+                for _, stored in said.objects:
+                    self._spool.discard("outbox", stored.name)
             _log.warning("fenced", extra={"job": held.id, "why": error})
 
     def _end_child(self) -> None:

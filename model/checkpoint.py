@@ -34,6 +34,7 @@ class Card:
     overlap: int  # low pixels that neighbouring tiles share
     training: dict[str, Any] = field(default_factory=dict)  # data, degradation, recipe
     metrics: dict[str, Any] = field(default_factory=dict)  # measured on patients the model never saw, beside bicubic
+    usual_detail: dict[str, tuple[float, float]] = field(default_factory=dict)  # by scale; `model.detail`, measured
     weaknesses: list[str] = field(default_factory=list)  # known ones, in words
     licence: str = ""
 

@@ -52,8 +52,7 @@ def enforce(
 def block_sums(image: NDArray[np.integer], scale: int) -> NDArray[np.int64]:
     """(sH, sW) -> (H, W): the sum of each s x s block, exactly."""
     height, width = image.shape[0] // scale, image.shape[1] // scale
-    blocks = image.reshape(height, scale, width, scale).astype(np.int64)
-    sums: NDArray[np.int64] = blocks.sum(axis=(1, 3))
+    sums: NDArray[np.int64] = image.reshape(height, scale, width, scale).sum(axis=(1, 3), dtype=np.int64)
     return sums
 
 

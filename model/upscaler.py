@@ -65,8 +65,8 @@ class Upscaler:
         NotFinite.
         """
         value_range = value_range or _limits(array.dtype)
-        self._check(array, scale, value_range)
         real = array if padding is None else array[(array < padding[0]) | (array > padding[1])]
+        self._check(array, real, scale, value_range)
         window = Window.of(real, inverted=inverted)
         height, width = array.shape
         result = np.empty((height * scale, width * scale), array.dtype)
@@ -88,14 +88,14 @@ class Upscaler:
             progress(last / height)
         return result
 
-    def _check(self, array: NDArray[Any], scale: int, value_range: tuple[int, int]) -> None:
+    def _check(self, array: NDArray[Any], real: NDArray[Any], scale: int, value_range: tuple[int, int]) -> None:
         if array.ndim != 2 or not array.size or array.dtype.kind not in "iu" or array.dtype.itemsize > 2:
             raise ValueError(f"expected a 2-D array of 8 or 16 bit integers, not {array.dtype} of shape {array.shape}")
         if scale not in self.scales:
             raise ValueError(f"{self.card.identity} upscales by {self.scales}, not by {scale}")
-        if array.min() < value_range[0] or array.max() > value_range[1]:
+        if real.size and (real.min() < value_range[0] or real.max() > value_range[1]):
             raise ValueError(
-                f"values {array.min()} to {array.max()} leave the stored range {value_range[0]} to {value_range[1]}"
+                f"values {real.min()} to {real.max()} leave the stored range {value_range[0]} to {value_range[1]}"
             )
 
     @torch.inference_mode()

@@ -10,6 +10,8 @@ import torch
 from kit import Archive, Node, Orthanc, started
 
 from dicom_sr_node import tolerance
+from dicom_sr_node.pixels.reader import Reader
+from dicom_sr_node.settings import Work
 from model.upscaler import Upscaler
 
 
@@ -32,6 +34,13 @@ def upscaler() -> Upscaler:
     """The shipped lite weights on the CPU."""
     torch.set_num_threads(1)
     return Upscaler.load("cxr-x4-lite", "cpu")
+
+
+@pytest.fixture(scope="session")
+def reader() -> Iterator[Reader]:
+    """The process that decodes."""
+    with Reader(Work()) as reader:
+        yield reader
 
 
 @pytest.fixture

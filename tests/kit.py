@@ -16,20 +16,27 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.dataset import FileDataset
 from pynetdicom import AE, evt
 
 from dicom_sr_node import app, phantom
+from dicom_sr_node.derive import encoding
 from dicom_sr_node.network import syntaxes
-from dicom_sr_node.settings import Settings, load
+from dicom_sr_node.pixels.reader import Admission, Reader
+from dicom_sr_node.process import Derived
+from dicom_sr_node.process import process as process_image
+from dicom_sr_node.settings import Derive, Model, Rule, Settings, load
+from model.upscaler import Upscaler
 
 T = TypeVar("T")
+NOW = datetime(2026, 5, 4, 12, 30, 15, tzinfo=UTC)
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 ENVIRONMENT = {**{k: v for k, v in os.environ.items() if not k.startswith("SRNODE")}, "TCP_NODELAY": "1"}
@@ -112,6 +119,21 @@ def image(size: int = 64, **options: Any) -> FileDataset:
 def save(ds: Dataset, path: Path) -> Path:
     ds.save_as(path, enforce_file_format=True)
     return path
+
+
+def process(
+    path: Path, reader: Reader, upscaler: Upscaler, *, scale: Any = "auto", rules: tuple[Rule, ...] = (), **wanted: Any
+) -> Derived:
+    """`process` with everything as configured by default, but no label."""
+    admission = Admission(rules, Model(scale=scale), upscaler.scales)
+    derive = Derive(**{"label": "none", **wanted})
+    return process_image(path, reader, upscaler, admission=admission, wanted=derive, now=NOW)
+
+
+def upscale(source: Path, target: Path, reader: Reader, upscaler: Upscaler, **more: Any) -> FileDataset:
+    """The derived image of a file, written and read again."""
+    target.write_bytes(encoding.plain(process(source, reader, upscaler, **more).image))
+    return dcmread(target)
 
 
 def set_pixels(ds: Dataset, values: np.ndarray) -> None:

@@ -22,7 +22,7 @@ from model.upscaler import NotFinite, Upscaler
 from training import cases, images, report
 from training.config import ConfigError
 from training.methods import CLASSICAL, by_upscaler
-from training.patients import is_validation, patient_of
+from training.patients import held_out, patient_of
 
 WIDTH = 132  # columns that the table needs
 
@@ -37,15 +37,6 @@ def generators(names: Sequence[str], device: str) -> dict[str, Upscaler]:
     if len({upscaler.card.architecture.scale for upscaler in found.values()}) > 1:
         raise ConfigError(f"--weights {' '.join(names)}: they enlarge by different scales; measure them one by one")
     return found
-
-
-def _paths(options: argparse.Namespace) -> list[Path]:
-    paths = images.find_images(options.data, "--data")
-    if options.held_out:
-        paths = [path for path in paths if is_validation(patient_of(path, options.data), options.held_out)]
-    if not paths:
-        raise ConfigError(f"--held-out {options.held_out}: no image below {options.data} belongs to a held-out patient")
-    return paths
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -83,8 +74,9 @@ def evaluate(options: argparse.Namespace) -> report.Report:
     cards: dict[str, Card] = {name: upscaler.card for name, upscaler in upscalers.items()}
     scale = next(iter(cards.values())).architecture.scale
     methods = CLASSICAL | {name: by_upscaler(upscaler) for name, upscaler in upscalers.items()}
+    paths = held_out(images.find_images(options.data, "--data"), options.data, options.held_out)
     measured, skipped = [], []
-    for path in track(_paths(options), "measuring", console=Console(stderr=True)):
+    for path in track(paths, "measuring", console=Console(stderr=True)):
         try:
             one = cases.case(path, options.protocol, options.low, scale)
         except ValueError as error:

@@ -49,6 +49,17 @@ def is_validation(patient: str, percent: int) -> bool:
     return int.from_bytes(_digest(patient)[:8]) % 100 < percent
 
 
+def held_out(paths: Iterable[Path], root: Path, percent: int) -> list[Path]:
+    """The files of patients that no run with this `data.validation_percent` has trained on; 0 takes all.
+
+    Raises ConfigError.
+    """
+    found = [path for path in paths if not percent or is_validation(patient_of(path, root), percent)]
+    if not found:
+        raise ConfigError(f"--held-out {percent}: no image below {root} belongs to a held-out patient")
+    return found
+
+
 def _digest(patient: str) -> bytes:
     return hashlib.sha256(os.fsencode(patient)).digest()
 

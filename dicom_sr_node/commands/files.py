@@ -13,9 +13,6 @@ from dicom_sr_node.commands.options import FAILED, Config, Json, errors, load, s
 from dicom_sr_node.errors import NodeError, NotFound
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from dicom_sr_node.upscale import Batch, Outcome
     from dicom_sr_node.verify import Check
 
@@ -55,17 +52,23 @@ def upscale(
     label: Annotated[
         LabelKind | None, typer.Option(help="The visible mark; default: burned into DICOM, none on pictures.")
     ] = None,
+    heat_map: Annotated[
+        bool, typer.Option("--heat-map", help="Also make a picture of what was added and where.")
+    ] = False,
+    report: Annotated[bool, typer.Option("--report", help="Also make a measurement report (TID 1500).")] = False,
     as_json: Json = False,
     config: Config = None,
 ) -> None:
     """Upscale files without a service. DICOM becomes derived DICOM, pictures become gray PNG of the same bit depth."""
     from dicom_sr_node import tolerance
+    from dicom_sr_node.pixels.reader import Admission, Reader
     from dicom_sr_node.upscale import Batch, expand
     from model.checkpoint import CheckpointError
     from model.upscaler import Upscaler
 
     tolerance.accept_faults_of_others()
-    chosen = load(context, config).model
+    settings = load(context, config)
+    chosen = settings.model
     changes: dict[str, Any] = {}
     if scale is not None:
         changes["scale"] = "auto" if scale == Scale.AUTO else int(scale)
@@ -80,8 +83,12 @@ def upscale(
     if output.suffix.lower() in (".png", ".dcm") and len(files) > 1:
         raise NodeError(f"{len(files)} files cannot all become {output}; give a folder with -o")
     errors.print(f"{upscaler.card.identity} on {upscaler.device}")
-    batch = Batch(upscaler, chosen, label.value if label else None, output)
-    outcomes = _run(batch, inputs, len(files))
+    admission = Admission(settings.rules, chosen, upscaler.scales)
+    extras = {"heat_map": heat_map or settings.derive.heat_map, "report": report or settings.derive.report}
+    wanted = settings.derive.model_copy(update=extras)
+    with Reader(settings.work) as reader:
+        batch = Batch(reader, upscaler, admission, wanted, label.value if label else None, output)
+        outcomes = _run(batch, inputs, len(files))
     failed = [outcome for outcome in outcomes if outcome.result is None]
     rows = [{"source": str(o.source), "result": o.result and str(o.result), "reason": o.reason} for o in outcomes]
     told = f"{len(outcomes) - len(failed)} upscaled, {len(failed)} not, in {output}"
@@ -118,11 +125,14 @@ def verify(
 ) -> None:
     """Hold a derived image against its source: pixels, geometry, identity, provenance; each PASS or FAIL."""
     from dicom_sr_node import tolerance
+    from dicom_sr_node.pixels.reader import Reader
+    from dicom_sr_node.settings import Work
     from dicom_sr_node.verify import verify as check_all
 
     tolerance.accept_faults_of_others()
     try:
-        checks = check_all(derived, source)
+        with Reader(Work()) as reader:
+            checks = check_all(derived, source, reader)
     except OSError as error:
         raise NodeError(str(error)) from error
     passed = all(check.passed for check in checks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -95,23 +96,26 @@ def jobs_show(context: typer.Context, job: int, as_json: Json = False, config: C
 
     store = app.store(load(context, config), must_exist=True)
     found = store.jobs.get(job)
-    output = store.outputs.of_job(job)
-    deliveries = store.deliveries.of_output(output.id) if output else []
+    outputs = store.outputs.of_job(job)
+    deliveries = [(output, delivery) for output in outputs for delivery in store.deliveries.of_output(output.id)]
     journal = store.instances.events(found.instance_id)
     value = {
         "job": vars(found),
         "image": vars(store.instances.get(found.instance_id)),
-        "output": vars(output) if output else None,
-        "deliveries": [vars(delivery) for delivery in deliveries],
+        "quality": json.loads(found.quality) if found.quality else None,
+        "outputs": [vars(output) for output in outputs],
+        "deliveries": [vars(delivery) for _, delivery in deliveries],
         "journal": journal,
     }
 
     def human() -> None:
         say(f"job {found.id}: {found.state}{f', {found.reason}' if found.reason else ''}")
-        if output:
-            say(f"result {output.sop_instance_uid}, x{output.scale} by {output.model}")
-        for delivery in deliveries:
-            say(f"to {delivery.destination}: {delivery.state} {delivery.reason}")
+        for output in outputs:
+            say(f"{output.kind} {output.sop_instance_uid}, x{output.scale} by {output.model}")
+        if found.quality:
+            say(f"quality: {', '.join(f'{name} {value}' for name, value in json.loads(found.quality).items())}")
+        for output, delivery in deliveries:
+            say(f"{output.kind} to {delivery.destination}: {delivery.state} {delivery.reason}")
         for event in journal:
             say(f"  {local(event['at'])}  {event['what']}  {event['text']}")
 

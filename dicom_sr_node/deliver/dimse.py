@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pydicom import Dataset
+from pydicom.uid import EnhancedSRStorage, SecondaryCaptureImageStorage
 from pynetdicom import AE, Association
 from pynetdicom.sop_class import Verification
 
+from dicom_sr_node.derive import encoding
 from dicom_sr_node.derive.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from dicom_sr_node.errors import PeerRefused, PeerUnreachable
 from dicom_sr_node.network import guard, syntaxes
@@ -29,7 +31,16 @@ _REJECTIONS = {  # (source, reason) of A-ASSOCIATE-RJ, PS3.8 9.3.4
     (3, 2): "its limit of associations is reached",
 }
 
-DERIVED: list[Context] = [(str(uid), str(syntax)) for uid in RADIOGRAPHS for syntax in syntaxes.UNCOMPRESSED]
+COMPANIONS = (SecondaryCaptureImageStorage, EnhancedSRStorage)  # heat map, report
+
+
+def offered(peer: Peer) -> list[Context]:
+    """One context for each class and transfer syntax of what the node makes: of several in one, a peer picks any."""
+    compressed = [encoding.COMPRESSED] if peer.compression == "jpeg-ls" else []
+    return [
+        *((str(uid), str(syntax)) for uid in RADIOGRAPHS for syntax in (*compressed, *syntaxes.UNCOMPRESSED)),
+        *((str(uid), str(syntax)) for uid in COMPANIONS for syntax in syntaxes.UNCOMPRESSED),
+    ]
 
 
 @contextmanager
@@ -71,9 +82,12 @@ def echo(calling_ae: str, peer: Peer, limits: Delivery) -> None:
 def send(assoc: Association, path: Path, peer: Peer) -> str:
     """C-STORE of one file; returns a warning of the peer or nothing.
 
-    Raises DeliveryError: the peer does not have it.
+    A file in our own compression goes out plain where the peer did not accept that. Raises DeliveryError: the peer does
+    not have it.
     """
     ds = header.read(path)
+    if ds.file_meta.TransferSyntaxUID == encoding.COMPRESSED and not _accepts(assoc, ds):
+        encoding.make_plain(ds)
     try:
         answer = assoc.send_c_store(ds)
     except ValueError as error:  # no accepted context for this class and syntax, or it cannot be encoded in one
@@ -87,9 +101,14 @@ def send(assoc: Association, path: Path, peer: Peer) -> str:
     return "" if answer.Status == SUCCESS else text(answer.Status)
 
 
+def _accepts(assoc: Association, ds: Dataset) -> bool:
+    wanted = (ds.SOPClassUID, ds.file_meta.TransferSyntaxUID)
+    return any((c.abstract_syntax, c.transfer_syntax[0]) == wanted for c in assoc.accepted_contexts)
+
+
 def context_of(path: Path) -> Context:
     """What a file needs to be sent as it is. Raises Unreadable."""
-    ds = header.read(path, pixels=False, only=["SOPClassUID"])
+    ds = header.read(path, pixels=False)
     return header.check_uid(ds.get("SOPClassUID"), "SOP Class UID"), str(ds.file_meta.TransferSyntaxUID)
 
 

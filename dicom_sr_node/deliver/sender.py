@@ -59,7 +59,9 @@ class Sender:
             )
             return
         try:
-            with dimse.association(self._settings.node.ae_title, peer, self._settings.delivery, dimse.DERIVED) as assoc:
+            with dimse.association(
+                self._settings.node.ae_title, peer, self._settings.delivery, dimse.offered(peer)
+            ) as assoc:
                 self._drain(first, stop, lambda held: dimse.send(assoc, self._file(held), peer), assoc)
         except DeliveryError as error:
             self._settle(first, error)

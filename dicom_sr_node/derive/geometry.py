@@ -6,18 +6,19 @@ Pixel coordinates are 1-based and name pixel centres (PS3.3 C.7.6.11).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.dataelem import DataElement
 from pydicom.multival import MultiValue
-from pydicom.tag import BaseTag, Tag
 from pydicom.valuerep import DSfloat
+
+from dicom_sr_node.pixels.header import OVERLAY_GROUPS
 
 SPACINGS = ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing")  # mm, row then column
 CALIBRATION = ("PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription")
-OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 
 _FIRST_EDGES = (
     "ShutterLeftVerticalEdge",
@@ -49,16 +50,11 @@ _EDGE_RULES: dict[str, Callable[[int, int], int]] = {
 KEYWORDS = (*SPACINGS, *CALIBRATION, *_EDGE_RULES)
 
 
-_TAGS = frozenset(Tag(keyword) for keyword in KEYWORDS)
+def scaled(source: Dataset, scale: int, embedded: Mapping[int, NDArray[np.bool_]] | None = None) -> Dataset:
+    """The geometry elements of a derived image; what is absent or unusable in the source is absent here.
 
-
-def is_scaled(tag: BaseTag) -> bool:
-    """Whether `scaled` decides about an element."""
-    return tag in _TAGS or tag.group in OVERLAY_GROUPS
-
-
-def scaled(source: Dataset, scale: int) -> Dataset:
-    """The geometry elements of a derived image; what is absent or unusable in the source is absent here."""
+    embedded: overlay planes (H, W) that lie in unused bits of the source's pixels, by group.
+    """
     result = Dataset()
     for keyword in SPACINGS:
         if (spacing := _spacing(source.get(keyword))) is not None:
@@ -72,7 +68,7 @@ def scaled(source: Dataset, scale: int) -> Dataset:
             moved = [rule(number, scale) for number in numbers]
             setattr(result, keyword, moved if len(moved) > 1 else moved[0])
     for group in OVERLAY_GROUPS:
-        for element in _overlay(source, group, scale):
+        for element in _overlay(source, group, scale, (embedded or {}).get(group)):
             result.add(element)
     return result
 
@@ -101,23 +97,17 @@ def _integers(value: object) -> list[int] | None:
         return None
 
 
-def _overlay(source: Dataset, group: int, scale: int) -> Iterator[DataElement]:
-    """One overlay plane (PS3.3 C.9.2), each bit repeated s x s.
-
-    Retired planes inside the pixel data end with the source.
-    """
-    rows, columns, data = (source.get((group, element)) for element in (0x0010, 0x0011, 0x3000))
-    if rows is None or columns is None or data is None or not rows.value or not columns.value:
+def _overlay(source: Dataset, group: int, scale: int, embedded: NDArray[np.bool_] | None) -> Iterator[DataElement]:
+    """One overlay plane (PS3.3 C.9.2), each bit repeated s x s; a retired one inside the pixels becomes a plane."""
+    plane = _plane(source, group) if embedded is None else embedded.astype(np.uint8)
+    if plane is None:
         return
-    height, width = int(rows.value), int(columns.value)
-    bits = np.unpackbits(np.frombuffer(bytes(data.value), np.uint8), bitorder="little")
-    if len(bits) < height * width:
-        return
-    plane = bits[: height * width].reshape(height, width)
     enlarged = np.repeat(np.repeat(plane, scale, axis=0), scale, axis=1)
     replaced = {
-        0x0010: ("US", height * scale),
-        0x0011: ("US", width * scale),
+        0x0010: ("US", enlarged.shape[0]),
+        0x0011: ("US", enlarged.shape[1]),
+        0x0100: ("US", 1),
+        0x0102: ("US", 0),
         0x3000: ("OW", pack_bits(enlarged)),
     }
     origin = source.get((group, 0x0050))
@@ -125,11 +115,20 @@ def _overlay(source: Dataset, group: int, scale: int) -> Iterator[DataElement]:
         replaced[0x0050] = ("SS", [scale * (number - 1) + 1 for number in numbers])
     dropped = (0x1301, 0x1302, 0x1303)  # ROI area, mean and deviation: statistics of the source's pixels
     for element in source.group_dataset(group):
-        if element.tag.element in replaced:
-            vr, value = replaced[element.tag.element]
-            yield DataElement(element.tag, vr, value)
-        elif element.tag.element not in dropped:
+        if element.tag.element not in (*replaced, *dropped):
             yield element
+    for number, (vr, value) in replaced.items():
+        yield DataElement((group, number), vr, value)
+
+
+def _plane(source: Dataset, group: int) -> NDArray[np.uint8] | None:
+    """(rows, columns) of 0 and 1; None if there is no whole plane."""
+    rows, columns, data = (source.get((group, element)) for element in (0x0010, 0x0011, 0x3000))
+    if rows is None or columns is None or data is None or not rows.value or not columns.value or not data.value:
+        return None
+    height, width = int(rows.value), int(columns.value)
+    bits = np.unpackbits(np.frombuffer(bytes(data.value), np.uint8), bitorder="little")
+    return bits[: height * width].reshape(height, width) if len(bits) >= height * width else None
 
 
 def pack_bits(plane: np.ndarray) -> bytes:

@@ -13,8 +13,8 @@ from pydicom.uid import UID
 
 from dicom_sr_node import __version__
 from dicom_sr_node.pixels.frame import Frame
+from dicom_sr_node.pixels.gate import OUR_NAME
 
-MANUFACTURER = "dicom_sr_node"
 IMPLEMENTATION_CLASS_UID = "2.25.331494176947561040354149900150618908790"  # fixed, of this software
 IMPLEMENTATION_VERSION = f"SRNODE_{__version__}"[:16]
 SERIES_NUMBER_OFFSET = 9000  # behind everything that a modality numbers
@@ -51,6 +51,11 @@ def sop_instance_uid(source: Dataset, frame: Frame, maker: Maker) -> str:
 def series_instance_uid(source: Dataset, maker: Maker) -> str:
     """One derived series for each source series and maker, whenever its images arrive."""
     return _uid("series", str(source.StudyInstanceUID), str(source.SeriesInstanceUID), maker.key)
+
+
+def companion_uid(source: Dataset, maker: Maker, *parts: str) -> str:
+    """Of what accompanies a derived image, and of its series; as deterministic as the image's own."""
+    return _uid(*parts, str(source.StudyInstanceUID), maker.key)
 
 
 def device_uid(maker: Maker) -> str:
@@ -99,7 +104,7 @@ def derivation_description(source: Dataset, maker: Maker, where_labelled: str) -
     block = f"{maker.scale}x{maker.scale}"
     text = (
         f"AI super-resolution x{maker.scale} by {maker.model} {maker.version} (weights sha256 {maker.sha256}), "
-        f"{MANUFACTURER} {__version__}. Fine detail is estimated, not acquired. "
+        f"{OUR_NAME} {__version__}. Fine detail is estimated, not acquired. "
         f"Each {block} block averages to the stored value of the source. Label: {maker.label}. {where_labelled}"
     ).strip()
     before = _ascii(source.get("DerivationDescription"))

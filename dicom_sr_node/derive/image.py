@@ -14,14 +14,13 @@ import numpy as np
 from highdicom.base import SOPClass
 from numpy.typing import NDArray
 from pydicom import DataElement, Dataset
-from pydicom.datadict import dictionary_VR
-from pydicom.dataelem import RawDataElement
+from pydicom.datadict import keyword_for_tag
 from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.sr.codedict import codes
-from pydicom.tag import BaseTag
 from pydicom.uid import (
     JPEG2000,
     ComputedRadiographyImageStorage,
+    DigitalMammographyXRayImageStorageForPresentation,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
@@ -31,41 +30,52 @@ from pydicom.uid import (
 from pydicom.valuerep import DSfloat
 
 from dicom_sr_node import __version__
-from dicom_sr_node.derive import geometry, identity, label, policy
+from dicom_sr_node.derive import geometry, identity, label, policy, window
+from dicom_sr_node.derive.companion import reference
+from dicom_sr_node.derive.elements import verbatim
 from dicom_sr_node.derive.identity import Maker
+from dicom_sr_node.derive.policy import Fate
 from dicom_sr_node.pixels.frame import Frame
-from dicom_sr_node.pixels.gate import OUR_IMAGE_TYPE
-from dicom_sr_node.pixels.header import DAMAGE
+from dicom_sr_node.pixels.gate import OUR_IMAGE_TYPE, OUR_NAME
 
-_TEXT = frozenset(
-    ["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"]
-)
-_LOSSY_METHODS = {  # C.7.6.1.1.5.1
+LOSSY_METHODS = {  # C.7.6.1.1.5.1
     JPEGBaseline8Bit: "ISO_10918_1",
     JPEGExtended12Bit: "ISO_10918_1",
     JPEGLSNearLossless: "ISO_14495_1",
     JPEG2000: "ISO_15444_1",
 }
-_MODALITIES = {ComputedRadiographyImageStorage: "CR", DigitalXRayImageStorageForPresentation: "DX"}
-_EQUIPMENT = (
+_LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+_MODALITIES = {
+    ComputedRadiographyImageStorage: "CR",
+    DigitalXRayImageStorageForPresentation: "DX",
+    DigitalMammographyXRayImageStorageForPresentation: "MG",
+}
+_EQUIPMENT = (  # of the Contributing Equipment macro, C.12.1.1.5
     "Manufacturer",
-    "ManufacturerModelName",
-    "SoftwareVersions",
-    "DeviceSerialNumber",
-    "StationName",
     "InstitutionName",
+    "InstitutionAddress",
+    "StationName",
+    "InstitutionalDepartmentName",
+    "ManufacturerModelName",
+    "DeviceSerialNumber",
+    "SoftwareVersions",
+    "SpatialResolution",
+    "DateOfLastCalibration",
+    "TimeOfLastCalibration",
 )
 
 
 class DerivedImage(SOPClass):
-    """A CR or DX image made from another one.
+    """A CR, DX or MG image made from another one.
 
-    source: the image it is made from, with its file meta information. pixels: (s*H, s*W), the values to store, before
-    any label. source_sha256: of the source's data set. now: aware. The label is drawn here, so that the object is
-    complete.
+    source: the header of the image it is made from, with its file meta information. frame: its pixels. pixels:
+    (s*H, s*W), the values to store, before any label. now: aware. remark: one more sentence for Image Comments.
+    The label is drawn here, so that the object is complete.
     """
 
-    def __init__(self, source: Dataset, frame: Frame, pixels: NDArray[Any], *, maker: Maker, now: datetime) -> None:
+    def __init__(
+        self, source: Dataset, frame: Frame, pixels: NDArray[Any], *, maker: Maker, now: datetime, remark: str = ""
+    ) -> None:
         super().__init__(
             study_instance_uid=source.StudyInstanceUID,
             series_instance_uid=identity.series_instance_uid(source, maker),
@@ -74,7 +84,7 @@ class DerivedImage(SOPClass):
             sop_class_uid=source.SOPClassUID,
             instance_number=1,  # made the source's own below
             modality=str(source.get("Modality") or _MODALITIES[source.SOPClassUID]),
-            manufacturer=identity.MANUFACTURER,
+            manufacturer=OUR_NAME,
             manufacturer_model_name=maker.model[:64],
             device_serial_number=maker.sha256[:16],
             transfer_syntax_uid=ExplicitVRLittleEndian,
@@ -84,12 +94,14 @@ class DerivedImage(SOPClass):
         self.file_meta = identity.file_meta(self.SOPClassUID, self.SOPInstanceUID, ExplicitVRLittleEndian)
         pixels = pixels.copy()
         where = self._draw_label(source, frame, pixels, maker)
-        self._copy(source)
+        self._set_pixel_cells(source, frame)
+        self.dropped = self._copy(source)
+        self.update(window.single(source))
         self._set_times(identity.local_time(source, now))
         self._set_equipment(source, maker)
-        self._set_derivation(source, maker, where)
-        self._set_lossy_history(source)
-        self.update(geometry.scaled(source, maker.scale))
+        self._set_derivation(source, maker, where, remark)
+        self._set_lossy_history(source, frame)
+        self.update(geometry.scaled(source, maker.scale, frame.overlays))
         self._set_pixels(source, pixels)
         if maker.label == "overlay":
             label.overlay(self, maker.scale, pixels.shape)
@@ -100,18 +112,25 @@ class DerivedImage(SOPClass):
         box = label.burn(pixels, maker.scale, source, frame)
         return f"Label burned into {box}." if box.bottom > box.top else ""
 
-    def _copy(self, source: Dataset) -> None:
-        """Everything that the policy neither sets nor scales nor drops.
+    def _copy(self, source: Dataset) -> tuple[str, ...]:
+        """Everything that the policy copies; returns the names of what it drops.
 
         Text stays byte for byte in its character set.
         """
+        dropped = []
         for tag in source.keys():  # noqa: SIM118 - iterating a Dataset decodes its elements
-            if policy.is_copied(tag) and (element := verbatim(source, tag)) is not None:
+            fate = policy.fate(tag)
+            if fate is Fate.COPY and (element := verbatim(source, tag)) is not None:
                 self[tag] = element
-        if "InstanceNumber" not in source:
+            elif fate in (Fate.COPY, Fate.DROP):
+                dropped.append(keyword_for_tag(tag) or str(tag))
+        if "InstanceNumber" in source and (number := verbatim(source, "InstanceNumber")) is not None:
+            self["InstanceNumber"] = number
+        else:
             self.InstanceNumber = None  # type 2: unknown stays unknown
         correct_ambiguous_vr(self, is_little_endian=True)
         self.set_original_encoding(False, True, source.original_character_set)  # else text would be written anew
+        return tuple(dropped)
 
     def _set_times(self, at: datetime) -> None:
         date, time = at.strftime("%Y%m%d"), at.strftime("%H%M%S.%f")
@@ -127,7 +146,7 @@ class DerivedImage(SOPClass):
         self.SoftwareVersions = [__version__, maker.sha256]
         self.DeviceUID = identity.device_uid(maker)
         algorithm = highdicom.ContributingEquipment(
-            manufacturer=identity.MANUFACTURER,
+            manufacturer=OUR_NAME,
             purpose_of_reference=codes.DCM.SynthesizingEquipment,
             manufacturer_model_name=maker.model[:64],
             software_versions=(__version__, maker.version),
@@ -137,74 +156,58 @@ class DerivedImage(SOPClass):
         before = list(source.get("ContributingEquipmentSequence") or ())
         self.ContributingEquipmentSequence = [*before, _source_device(source, bool(before)), algorithm]
 
-    def _set_derivation(self, source: Dataset, maker: Maker, where_labelled: str) -> None:
+    def _set_derivation(self, source: Dataset, maker: Maker, where_labelled: str, remark: str) -> None:
         self.ImageType = ["DERIVED", "SECONDARY", "", OUR_IMAGE_TYPE]  # C.8.11.3.1.1: value 3 is empty in DX
         self.SyntheticData = "YES"
-        self.ImageComments = identity.image_comments(maker)
+        self.ImageComments = f"{identity.image_comments(maker)} {remark}".strip()
         self.DerivationDescription = identity.derivation_description(source, maker, where_labelled)
         self.DerivationCodeSequence = [highdicom.sr.CodedConcept("113085", "DCM", "Spatial resampling")]
-        reference = _reference(source)
-        reference.PurposeOfReferenceCodeSequence = [
+        origin = reference(source)
+        origin.PurposeOfReferenceCodeSequence = [
             highdicom.sr.CodedConcept("121322", "DCM", "Source image for image processing operation")
         ]
-        reference.SpatialLocationsPreserved = "NO"  # C.12.4: a magnified projection does not preserve them
-        self.SourceImageSequence = [reference]
+        origin.SpatialLocationsPreserved = "NO"  # C.12.4: a magnified projection does not preserve them
+        self.SourceImageSequence = [origin]
         series = Dataset()
         series.SeriesInstanceUID = source.SeriesInstanceUID
-        series.ReferencedInstanceSequence = [_reference(source)]
+        series.ReferencedInstanceSequence = [reference(source)]
         self.ReferencedSeriesSequence = [series]
 
-    def _set_lossy_history(self, source: Dataset) -> None:
+    def _set_lossy_history(self, source: Dataset, frame: Frame) -> None:
         """Once lossy, always lossy (C.7.6.1.1.5).
 
         A header that is silent about a lossy transfer syntax is corrected.
         """
-        method = _LOSSY_METHODS.get(source.file_meta.TransferSyntaxUID)
+        method = LOSSY_METHODS.get(source.file_meta.TransferSyntaxUID)
         if method is not None and str(source.get("LossyImageCompression") or "") != "01":
-            whole = source.Rows * source.Columns * source.BitsAllocated / 8
+            ratio = frame.values.nbytes / max(1, frame.encoded_bytes)
             self.LossyImageCompression = "01"
-            self.LossyImageCompressionRatio = DSfloat(round(whole / max(1, len(source.PixelData)), 2), auto_format=True)
+            self.LossyImageCompressionRatio = DSfloat(round(ratio, 2), auto_format=True)
             self.LossyImageCompressionMethod = method
-        elif "LossyImageCompression" not in self and source.SOPClassUID == DigitalXRayImageStorageForPresentation:
+            return
+        for keyword in _LOSSY:
+            if keyword in source and (element := verbatim(source, keyword)) is not None:
+                self[keyword] = element
+        if "LossyImageCompression" not in self and source.SOPClassUID != ComputedRadiographyImageStorage:
             self.LossyImageCompression = "00"
 
-    def _set_pixels(self, source: Dataset, pixels: NDArray[Any]) -> None:
+    def _set_pixel_cells(self, source: Dataset, frame: Frame) -> None:
         """Image Pixel (C.7.6.3): the source's own bit depth and photometric interpretation."""
         self.SamplesPerPixel = 1
         self.PhotometricInterpretation = source.PhotometricInterpretation
-        self.Rows, self.Columns = pixels.shape
-        self.BitsAllocated = 8 * pixels.dtype.itemsize
+        self.BitsAllocated = 8 * frame.values.dtype.itemsize
         self.BitsStored = source.BitsStored
         self.HighBit = source.BitsStored - 1
-        self.PixelRepresentation = source.PixelRepresentation
-        vr = "SS" if source.PixelRepresentation else "US"
+        self.PixelRepresentation = int(frame.value_range[0] < 0)
+
+    def _set_pixels(self, source: Dataset, pixels: NDArray[Any]) -> None:
+        self.Rows, self.Columns = pixels.shape
+        vr = "SS" if self.PixelRepresentation else "US"
         for keyword, value in (("SmallestImagePixelValue", pixels.min()), ("LargestImagePixelValue", pixels.max())):
             if keyword in source:
                 self[keyword] = DataElement(keyword, vr, int(value))
         raw = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).tobytes()
         self.add(DataElement("PixelData", "OB" if self.BitsAllocated == 8 else "OW", raw + b"\0" * (len(raw) % 2)))
-
-
-def verbatim(source: Dataset, tag: BaseTag) -> DataElement | RawDataElement | None:
-    """An element as it was read: text as its bytes, everything else decoded. None if it cannot be read."""
-    element = source.get_item(tag)
-    if isinstance(element, RawDataElement):
-        try:
-            vr = element.VR or dictionary_VR(tag)
-            if vr in _TEXT:
-                return element._replace(VR=vr)
-            return source[tag]
-        except DAMAGE:
-            return None
-    return element
-
-
-def _reference(source: Dataset) -> Dataset:
-    """C.12.1: SOP Instance Reference macro."""
-    item = Dataset()
-    item.ReferencedSOPClassUID = source.SOPClassUID
-    item.ReferencedSOPInstanceUID = source.SOPInstanceUID
-    return item
 
 
 def _source_device(source: Dataset, processed_before: bool) -> highdicom.ContributingEquipment:

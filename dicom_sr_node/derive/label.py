@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from pydicom import Dataset
-from pydicom.multival import MultiValue
 
-from dicom_sr_node.derive.geometry import OVERLAY_GROUPS, pack_bits
+from dicom_sr_node.derive.geometry import pack_bits
+from dicom_sr_node.derive.window import windows
 from dicom_sr_node.pixels.frame import Frame
+from dicom_sr_node.pixels.header import OVERLAY_GROUPS
 
 LONG, SHORT = "AI-ENHANCED x{scale}: DETAIL ESTIMATED, NOT FOR DIAGNOSIS", "AI x{scale}"
 OVERLAY_NAME = "AI label"  # Overlay Description
@@ -40,10 +41,13 @@ class Box:
         return f"rows {self.top + 1}-{self.bottom}, columns {self.left + 1}-{self.right}"
 
 
-def draw(shape: tuple[int, int], scale: int) -> tuple[Box, NDArray[np.bool_]]:
-    """(box, letters within the box) for a derived image of this shape: at the left of its lower edge."""
+def draw(shape: tuple[int, ...], scale: int, texts: tuple[str, str] = (LONG, SHORT)) -> tuple[Box, NDArray[np.bool_]]:
+    """(box, letters within the box) for an image of this shape: at the left of its lower edge.
+
+    The first of the texts that fits, in whole blocks of scale x scale.
+    """
     rows, columns = shape
-    for text in (LONG, SHORT):
+    for text in texts:
         for zoom in range(max(1, rows // _ROWS_FOR_EACH_ZOOM), 0, -1):
             letters = _letters(text.format(scale=scale), zoom)
             height, width = (-(-side // scale) * scale for side in letters.shape)
@@ -83,40 +87,29 @@ def burn(pixels: NDArray[Any], scale: int, source: Dataset | None, frame: Frame)
 
 def shades(source: Dataset | None, frame: Frame) -> tuple[int, int]:
     """The stored values that the source's first window shows black and white; never beyond the image's own values."""
-    lowest, highest = _own_range(frame)
+    lowest, highest = frame.measured_range
     black, white = _window(source) or (lowest, highest)
     black, white = (int(min(max(value, lowest), highest)) for value in (black, white))
-    if black >= white:
-        black, white = frame.value_range
+    if black >= white:  # a window beside the image
+        black, white = (lowest, highest) if lowest < highest else frame.value_range
     black, white = (_off_padding(value, frame) for value in (black, white))
     return (white, black) if frame.inverted else (black, white)
-
-
-def _own_range(frame: Frame) -> tuple[int, int]:
-    values = frame.values
-    if frame.padding is not None:
-        real = values[(values < frame.padding[0]) | (values > frame.padding[1])]
-        values = real if real.size else values
-    return int(values.min()), int(values.max())
 
 
 def _window(source: Dataset | None) -> tuple[float, float] | None:
     """Ends of the first linear window in stored values (PS3.3 C.11.2.1.2), or None."""
     if source is None or "ModalityLUTSequence" in source:
         return None
+    pairs = windows(source)
     try:
-        centre, width = (float(_first(source.get(key))) for key in ("WindowCenter", "WindowWidth"))
         slope, intercept = float(source.get("RescaleSlope") or 1), float(source.get("RescaleIntercept") or 0)
     except (TypeError, ValueError):
         return None
-    if width < 1 or slope <= 0:
+    if not pairs or pairs[0][1] < 1 or not slope > 0:
         return None
+    centre, width = pairs[0]
     ends = (centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)
     return (ends[0] - intercept) / slope, (ends[1] - intercept) / slope
-
-
-def _first(value: Any) -> Any:
-    return value[0] if isinstance(value, MultiValue | list) and value else value
 
 
 def _off_padding(value: int, frame: Frame) -> int:

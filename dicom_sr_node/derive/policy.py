@@ -1,121 +1,182 @@
-"""What becomes of each attribute of the source: set by us, scaled, dropped; all others are copied byte for byte."""
+"""What becomes of each attribute of the source: set, scaled, copied byte for byte, or dropped. The table is closed."""
 
 from __future__ import annotations
 
-from pydicom.datadict import tag_for_keyword
+from collections.abc import Iterator
+from enum import StrEnum
+from itertools import chain
+
+from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from pydicom.tag import BaseTag, Tag
 
 from dicom_sr_node.derive import geometry
+from dicom_sr_node.derive.modules import MODULES
+from dicom_sr_node.pixels.header import OVERLAY_GROUPS
 
-# Set fresh by `derive.image`.
-SET = [
-    "SOPInstanceUID",
-    "SOPClassUID",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "SeriesDescription",
-    "ImageType",
-    "SeriesDate",
-    "SeriesTime",
-    "ContentDate",
-    "ContentTime",
-    "InstanceCreationDate",
-    "InstanceCreationTime",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "SoftwareVersions",
-    "DeviceSerialNumber",
-    "StationName",
-    "DeviceUID",
-    "ContributingEquipmentSequence",
-    "SourceImageSequence",
-    "DerivationCodeSequence",
-    "DerivationDescription",
-    "ReferencedSeriesSequence",
-    "ContentQualification",
-    "SyntheticData",
-    "ImageComments",
-    "Rows",
-    "Columns",
-    "PixelData",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "SmallestImagePixelValue",
-    "LargestImagePixelValue",
-]
 
-# Not true of the derived image, or of another instance.
-DROP = [
+class Fate(StrEnum):
+    """Of an attribute."""
+
+    SET = "set"  # to a value of our own
+    SCALE = "scale"  # with the pixels
+    COPY = "copy"  # byte for byte
+    DROP = "drop"  # not true of the derived image, or of another instance, or of no radiograph
+
+
+SET = {
+    "SOPClassUID": "that of the source",
+    "SOPInstanceUID": "2.25, a function of source, pixels, weights, scale and label",
+    "StudyInstanceUID": "that of the source",
+    "SeriesInstanceUID": "2.25, a function of source series, weights, scale and label",
+    "SeriesNumber": "9000 + that of the source",
+    "InstanceNumber": "that of the source, empty if it has none",
+    "SeriesDescription": "`AI SR x4` (or x2) and the source's, if that is ASCII",
+    "Modality": "that of the source; CR, DX or MG by SOP class if it has none",
+    "ImageType": r"DERIVED\SECONDARY\\AI_SUPERRES",
+    "SeriesDate": "when it was made, in the source's time zone",
+    "SeriesTime": "when it was made, in the source's time zone",
+    "ContentDate": "when it was made, in the source's time zone",
+    "ContentTime": "when it was made, in the source's time zone",
+    "InstanceCreationDate": "when it was made, in the source's time zone",
+    "InstanceCreationTime": "when it was made, in the source's time zone",
+    "Manufacturer": "dicom_sr_node",
+    "ManufacturerModelName": "the name of the weights",
+    "SoftwareVersions": "version of the software, SHA-256 of the weights",
+    "DeviceSerialNumber": "the first 16 digits of the weights' SHA-256",
+    "DeviceUID": "2.25, a function of the weights: the identity of the trained model",
+    "ContributingEquipmentSequence": "the source's items, its equipment (109101 or 109102), this software (109100)",
+    "SourceImageSequence": "the source, purpose 121322, Spatial Locations Preserved NO",
+    "ReferencedSeriesSequence": "the source's series and instance",
+    "DerivationCodeSequence": "(113085, DCM, Spatial resampling)",
+    "DerivationDescription": "software, weights, scale, what is estimated, where the label lies, the source's own text",
+    "ContentQualification": "RESEARCH",
+    "SyntheticData": "YES",
+    "ImageComments": "that detail is estimated and not for primary diagnosis",
+    "LossyImageCompression": "that of the source; 01 if its transfer syntax was lossy; else 00 in DX and MG",
+    "LossyImageCompressionRatio": "that of the source, or the one found if its transfer syntax was lossy",
+    "LossyImageCompressionMethod": "that of the source, or the one found if its transfer syntax was lossy",
+    "WindowCenter": "the source's; the first of several",
+    "WindowWidth": "the source's; the first of several",
+    "WindowCenterWidthExplanation": "the source's; the first of several",
+    "SamplesPerPixel": "1",
+    "PhotometricInterpretation": "that of the source",
+    "Rows": "s times that of the source",
+    "Columns": "s times that of the source",
+    "BitsAllocated": "that of the source",
+    "BitsStored": "that of the source",
+    "HighBit": "Bits Stored - 1",
+    "PixelRepresentation": "that of the source",
+    "SmallestImagePixelValue": "computed, if the source has it",
+    "LargestImagePixelValue": "computed, if the source has it",
+    "PixelData": "s x s pixels for each of the source",
+}
+
+# Of no module of these IODs, yet what a viewer shows or an archive sorts by may rest on them.
+ALSO_COPIED = (
+    "PresentationLUTSequence",
+    "PixelPaddingValue",
+    "PatientSpeciesDescription",
+    "OtherPatientIDs",
+    "RequestedProcedureDescription",
+    "RequestedProcedureCodeSequence",
+    "RequestedProcedureID",
+    "RequestingPhysician",
+    "RequestingService",
+    "StudyStatusID",
+    "StudyComments",
+    "ScheduledProcedureStepDescription",
+    "InstitutionalDepartmentName",
+)
+
+_STATEMENTS_ABOUT_OTHERS = (
     "ReferencedPerformedProcedureStepSequence",
     "PerformedProcedureStepStartDate",
     "PerformedProcedureStepStartTime",
     "PerformedProcedureStepEndDate",
     "PerformedProcedureStepEndTime",
-    "PerformedProcedureStepStatus",
     "PerformedProcedureStepID",
     "PerformedProcedureStepDescription",
-    "PerformedProcedureTypeDescription",
     "PerformedProtocolCodeSequence",
     "CommentsOnThePerformedProcedureStep",
-    "PerformedStationAETitle",
-    "PerformedStationName",
-    "PerformedLocation",
     "SeriesDescriptionCodeSequence",
     "RelatedSeriesSequence",
     "ReferencedImageSequence",
     "ReferencedInstanceSequence",
-    "IconImageSequence",
-    "HistogramSequence",
-    "SmallestPixelValueInSeries",
-    "LargestPixelValueInSeries",
-    "RealWorldValueMappingSequence",
-    "DigitalSignaturesSequence",
-    "MACParametersSequence",
-    "EncryptedAttributesSequence",
-    "OriginalAttributesSequence",
+    "StudiesContainingOtherReferencedInstancesSequence",
+    "SourceInstanceSequence",
+    "InstanceCreatorUID",
     "InstanceCoercionDateTime",
+    "OriginalSpecializedSOPClassUID",
+    "RelatedGeneralSOPClassUID",
     "ConversionSourceAttributesSequence",
     "SOPInstanceStatus",
     "SOPAuthorizationDateTime",
     "SOPAuthorizationComment",
     "AuthorizationEquipmentCertificationNumber",
-    "InstanceCreatorUID",
-    "DetectorBinning",
+    "InstanceOriginStatus",
+    "QueryRetrieveView",
+    "OriginalAttributesSequence",
+    "DigitalSignaturesSequence",
+    "MACParametersSequence",
+    "EncryptedAttributesSequence",
+    "PrivateDataElementCharacteristicsSequence",
+)
+_STATEMENTS_ABOUT_ITS_EQUIPMENT = (
+    "StationName",
     "SpatialResolution",
     "GantryID",
+    "DateOfManufacture",
+    "DateOfInstallation",
     "DateOfLastCalibration",
     "TimeOfLastCalibration",
-    "DataSetTrailingPadding",
+    "UDISequence",
+    "ManufacturerDeviceClassUID",
+    "DetectorBinning",
+)
+_STATEMENTS_ABOUT_ITS_PIXELS = (
+    "IconImageSequence",
+    "HistogramSequence",
+    "SmallestPixelValueInSeries",
+    "LargestPixelValueInSeries",
+    "RealWorldValueMappingSequence",
+    "PlanarConfiguration",
+    "RedPaletteColorLookupTableDescriptor",
+    "GreenPaletteColorLookupTableDescriptor",
+    "BluePaletteColorLookupTableDescriptor",
+    "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableData",
+    "ICCProfile",
+    "ColorSpace",
     "PixelDataProviderURL",
-    "FloatPixelData",
-    "DoubleFloatPixelData",
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
-    "NumberOfFrames",
-    "PlanarConfiguration",
-]
+)
+DROPPED = (*_STATEMENTS_ABOUT_OTHERS, *_STATEMENTS_ABOUT_ITS_EQUIPMENT, *_STATEMENTS_ABOUT_ITS_PIXELS)
 
 
-def _tags(keywords: list[str]) -> frozenset[BaseTag]:
-    found = {keyword: tag_for_keyword(keyword) for keyword in keywords}
-    unknown = [keyword for keyword, tag in found.items() if tag is None]
-    if unknown:
+def _fates() -> dict[BaseTag, Fate]:
+    by_keyword: dict[str, Fate] = dict.fromkeys([*chain(*MODULES.values()), *ALSO_COPIED], Fate.COPY)
+    by_keyword |= dict.fromkeys(DROPPED, Fate.DROP)
+    by_keyword |= dict.fromkeys(geometry.KEYWORDS, Fate.SCALE)
+    by_keyword |= dict.fromkeys(SET, Fate.SET)
+    found = {keyword: tag_for_keyword(keyword) for keyword in by_keyword}
+    if unknown := [keyword for keyword, tag in found.items() if tag is None]:
         raise ValueError(f"not in the data dictionary: {unknown}")
-    return frozenset(Tag(tag) for tag in found.values() if tag is not None)
+    return {Tag(tag): by_keyword[keyword] for keyword, tag in found.items() if tag is not None}
 
 
-_NOT_COPIED = _tags(SET) | _tags(DROP)
-_GROUPS_NOT_COPIED = (0x0002, 0x7FE0)
+_FATES = _fates()
 
 
-def is_copied(tag: BaseTag) -> bool:
-    """Whether an element of the source goes into the derived image as it is."""
-    if (
-        tag.is_private or tag.group in _GROUPS_NOT_COPIED or geometry.is_scaled(tag) or tag.element == 0
-    ):  # group lengths are retired
-        return False
-    return tag not in _NOT_COPIED
+def fate(tag: BaseTag) -> Fate:
+    """What becomes of an element of the source; what no table names is dropped (private elements among them)."""
+    if tag.group in OVERLAY_GROUPS:
+        return Fate.SCALE
+    return _FATES.get(tag, Fate.DROP)
+
+
+def table() -> Iterator[tuple[str, BaseTag, Fate]]:
+    """(keyword, tag, fate) of every attribute that is named, in the order of tags."""
+    for tag in sorted(_FATES):
+        yield keyword_for_tag(tag), tag, _FATES[tag]

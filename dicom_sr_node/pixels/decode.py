@@ -1,44 +1,181 @@
-"""Data set -> Frame. Refuses what it cannot decode with the reason."""
+"""Data set -> Frame. Refuses what it cannot decode with the reason.
+
+Pixel cells are read as PS3.5 8.1.1 says: the lowest Bits Stored bits below High Bit are the value, the others are
+none of it (they may hold overlay planes, retired in PS3.3 C.9.2).
+"""
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.uid import JPEG2000TransferSyntaxes, JPEGExtended12Bit, RLELossless, UncompressedTransferSyntaxes
 
 from dicom_sr_node.errors import Undecodable
+from dicom_sr_node.pixels import codestream
 from dicom_sr_node.pixels.frame import Frame
-from dicom_sr_node.pixels.header import DAMAGE
+from dicom_sr_node.pixels.header import DAMAGE, OVERLAY_GROUPS
+
+Words = NDArray[Any]  # (H, W) pixel cells as unsigned integers
+
+
+class _Cell(NamedTuple):
+    """How a value lies in its pixel cell."""
+
+    allocated: int
+    stored: int
+    high_bit: int
+    signed: bool
 
 
 def decode(ds: Dataset) -> Frame:
-    """The frame of a single-frame grayscale image. Raises Undecodable."""
-    bits = int(ds.get("BitsStored") or 0)
-    if not 1 <= bits <= 16 or int(ds.get("BitsAllocated") or 0) not in (8, 16):
+    """The frame of a single-frame grayscale image.
+
+    Raises Undecodable, and what `header.usable` catches for elements of the wrong kind.
+    """
+    cell = _cell(ds)
+    syntax = ds.file_meta.TransferSyntaxUID
+    coded, width = syntax in codestream.CODESTREAMS, cell.allocated
+    if coded:
+        words, width = _coded(ds, cell)
+    else:
+        words = _rle(ds, cell) if syntax == RLELossless else _native(ds, cell)
+    overlays = _overlays(ds, words, cell)
+    values = _values(words, cell, width)
+    if coded and not overlays and not _same_numbers(words, values, cell):
         raise Undecodable(
-            f"Bits Allocated {ds.get('BitsAllocated')} and Bits Stored {bits}: only 8 and 16 allocated bits are served"
+            f"the codestream holds values up to {words.max()}, beyond the {cell.stored} bits of Bits Stored"
         )
-    if int(ds.get("HighBit", bits - 1)) != bits - 1:
-        raise Undecodable(f"High Bit {ds.HighBit} with Bits Stored {bits}: only values in the lowest bits are served")
+    low = -(1 << (cell.stored - 1)) if cell.signed else 0
+    return Frame(
+        values,
+        (low, low + (1 << cell.stored) - 1),
+        _padding(ds, cell.signed),
+        ds.PhotometricInterpretation == "MONOCHROME1",
+        len(ds.PixelData),
+        overlays,
+    )
+
+
+def _cell(ds: Dataset) -> _Cell:
+    allocated, stored = int(ds.get("BitsAllocated") or 0), int(ds.get("BitsStored") or 0)
+    high_bit = stored - 1 if ds.get("HighBit") is None else int(ds.HighBit)
+    if allocated not in (8, 16) or not 1 <= stored <= allocated:
+        raise Undecodable(f"Bits Allocated {allocated}, Bits Stored {stored}: no cell of 8 or 16 bits holds that")
+    if not stored - 1 <= high_bit < allocated:
+        raise Undecodable(f"High Bit {high_bit} with Bits Stored {stored} and Bits Allocated {allocated}: impossible")
+    return _Cell(allocated, stored, high_bit, int(ds.get("PixelRepresentation") or 0) == 1)
+
+
+def _native(ds: Dataset, cell: _Cell) -> Words:
+    """Uncompressed pixels; more bytes than the image needs are ignored, fewer are a truncated image."""
+    syntax = ds.file_meta.TransferSyntaxUID
+    if syntax not in UncompressedTransferSyntaxes:
+        raise Undecodable(f"no decoder for the transfer syntax {syntax.name}")
+    if ds["PixelData"].is_undefined_length:
+        raise Undecodable(f"the pixel data is encapsulated, but the transfer syntax is {syntax.name}")
+    raw, count = ds.PixelData, ds.Rows * ds.Columns
+    if len(raw) * 8 < count * cell.allocated:
+        raise Undecodable(
+            f"the pixel data cannot be decoded: it has {len(raw)} bytes, "
+            f"{ds.Columns}x{ds.Rows} at {cell.allocated} bits need {count * cell.allocated // 8}"
+        )
+    big_endian = not syntax.is_little_endian
+    if cell.allocated == 16:
+        words = np.frombuffer(raw, ">u2" if big_endian else "<u2", count).astype(np.uint16)
+    else:
+        words = np.frombuffer(raw, np.uint8)
+        if big_endian and ds["PixelData"].VR == "OW":  # pairs of bytes were swapped as words
+            words = words[: len(words) // 2 * 2].reshape(-1, 2)[:, ::-1].ravel()
+        words = words[:count]
+    return words.reshape(ds.Rows, ds.Columns)
+
+
+def _rle(ds: Dataset, cell: _Cell) -> Words:
+    frame = codestream.frame_of(ds)
+    codestream.check_rle(frame, cell.allocated // 8)
+    return _run_decoder(ds, frame, cell.allocated, cell.stored, cell.signed)
+
+
+def _coded(ds: Dataset, cell: _Cell) -> tuple[Words, int]:
+    """JPEG, JPEG-LS, JPEG 2000: the cells and their bits.
+
+    What the codestream says of itself is held against the header before it is decoded.
+    """
+    syntax = ds.file_meta.TransferSyntaxUID
+    frame = codestream.frame_of(ds)
+    found = codestream.read(frame, syntax)
+    if (found.rows, found.columns, found.components) != (ds.Rows, ds.Columns, 1):
+        raise Undecodable(
+            f"the codestream is {found.columns}x{found.rows} with {found.components} component(s), "
+            f"the header says {ds.Columns}x{ds.Rows} with 1"
+        )
+    if found.bits > cell.allocated:
+        raise Undecodable(f"the codestream has {found.bits} bits for a pixel, Bits Allocated is {cell.allocated}")
+    if syntax == JPEGExtended12Bit:
+        frame = codestream.with_whole_scan(frame)
+    signed = cell.signed and syntax in JPEG2000TransferSyntaxes  # the others code bare bits
+    return _run_decoder(ds, frame, 8 if found.bits <= 8 else 16, found.bits, signed), found.bits
+
+
+def _run_decoder(ds: Dataset, frame: bytes, allocated: int, stored: int, signed: bool) -> Words:
+    options = {
+        "rows": ds.Rows,
+        "columns": ds.Columns,
+        "number_of_frames": 1,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": "MONOCHROME2",
+        "bits_allocated": allocated,
+        "bits_stored": stored,
+        "pixel_representation": int(signed),
+        "pixel_keyword": "PixelData",
+    }
     try:
-        values = ds.pixel_array
-    except (*DAMAGE, RuntimeError, MemoryError, OSError) as error:
-        raise Undecodable(f"the pixel data cannot be decoded: {type(error).__name__}: {_first_line(error)}") from error
-    if values.shape != (ds.Rows, ds.Columns):
-        raise Undecodable(f"the pixel data has shape {values.shape}, the header says {(ds.Rows, ds.Columns)}")
-    signed = int(ds.get("PixelRepresentation") or 0) == 1
-    low = -(1 << (bits - 1)) if signed else 0
-    value_range = (low, low + (1 << bits) - 1)
-    _check(values, value_range)
-    return Frame(values, value_range, _padding(ds, signed), ds.PhotometricInterpretation == "MONOCHROME1")
-
-
-def _check(values: NDArray[np.generic], value_range: tuple[int, int]) -> None:
-    if values.min() < value_range[0] or values.max() > value_range[1]:
-        raise Undecodable(
-            f"stored values {values.min()} to {values.max()} leave the range "
-            f"{value_range[0]} to {value_range[1]} of Bits Stored"
+        array, _ = get_decoder(ds.file_meta.TransferSyntaxUID).as_array(
+            encapsulate([frame], has_bot=False), raw=True, index=0, **options
         )
+    except (*DAMAGE, RuntimeError, MemoryError, OSError) as error:
+        raise Undecodable(f"the pixel data cannot be decoded: {type(error).__name__}: {_short(error)}") from error
+    if array.shape != (ds.Rows, ds.Columns):
+        raise Undecodable(f"the pixel data has shape {array.shape}, the header says {(ds.Rows, ds.Columns)}")
+    words: Words = np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
+    return words
+
+
+def _values(words: Words, cell: _Cell, width: int) -> NDArray[Any]:
+    """Cells of `width` bits -> stored values, in a type of Bits Allocated."""
+    wide = words.astype(np.int32)
+    if width > cell.high_bit:  # else a codestream that holds the value alone
+        wide >>= cell.high_bit + 1 - cell.stored
+    wide &= (1 << cell.stored) - 1
+    if cell.signed:
+        sign = 1 << (cell.stored - 1)
+        wide = (wide ^ sign) - sign
+    return wide.astype(f"{'i' if cell.signed else 'u'}{cell.allocated // 8}")
+
+
+def _same_numbers(words: Words, values: NDArray[Any], cell: _Cell) -> bool:
+    """Whether nothing was cut off: the cell is the value alone, as a number or as the bits of a signed one."""
+    mask = (1 << cell.stored) - 1
+    cut = values.astype(np.int32)
+    return bool(np.all((words == (cut & mask)) | (words == (cut & ((1 << 8 * words.dtype.itemsize) - 1)))))
+
+
+def _overlays(ds: Dataset, words: Words, cell: _Cell) -> dict[int, NDArray[np.bool_]]:
+    """Planes that lie in the unused bits of the pixel cells (PS3.3 C.9.2, retired)."""
+    found = {}
+    for group in OVERLAY_GROUPS:
+        position = ds.get((group, 0x0102))
+        if position is None or not position.value or (group, 0x3000) in ds or (group, 0x0010) not in ds:
+            continue
+        used = range(cell.high_bit + 1 - cell.stored, cell.high_bit + 1)
+        if 0 < int(position.value) < 8 * words.dtype.itemsize and int(position.value) not in used:
+            found[group] = ((words >> int(position.value)) & 1).astype(np.bool_)
+    return found
 
 
 def _padding(ds: Dataset, signed: bool) -> tuple[int, int] | None:
@@ -62,5 +199,5 @@ def _number(value: object, signed: bool) -> int:
     return number - 65536 if signed and number > 32767 else number
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else "no further word"
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or "no further word"

@@ -1,38 +1,87 @@
-"""May this image be upscaled? Each reason is one sentence that a PACS administrator understands."""
+"""May this image be upscaled? Asked of the header, before anything is decoded.
+
+Each reason is one of the closed list `records.Reason`, with a sentence that a PACS administrator understands.
+"""
 
 from __future__ import annotations
 
 from pydicom import Dataset
-from pydicom.uid import ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation
+from pydicom.uid import (
+    ComputedRadiographyImageStorage,
+    DigitalMammographyXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForPresentation,
+)
 
 from dicom_sr_node.errors import Skipped
-from dicom_sr_node.settings import Model
+from dicom_sr_node.records import Reason
+from dicom_sr_node.settings import Model, Rule
 
-RADIOGRAPHS = (ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation)
-OUR_IMAGE_TYPE = "AI_SUPERRES"  # value 4 of Image Type in everything this node makes
+RADIOGRAPHS = (
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    DigitalMammographyXRayImageStorageForPresentation,
+)
+MAMMOGRAPHY = "MG"  # the modality that a rule must name
+OUR_NAME = "dicom_sr_node"  # Manufacturer of everything this node makes
+OUR_IMAGE_TYPE = "AI_SUPERRES"  # value 4 of its Image Type
+SYNTHESIZING = ("109100", "DCM")  # purpose of a Contributing Equipment that invented content (CID 7005)
 SMALLEST_SIDE = 16  # pixels; below, a block has nothing around it to learn from
 LARGEST_SIDE = 65535  # Rows and Columns are unsigned short
 
 
-def admit(ds: Dataset) -> None:
-    """Raises Skipped with the reason."""
+def admit(ds: Dataset, rule: Rule | None) -> Rule:
+    """The rule by which an image is upscaled. Raises Skipped with the reason."""
+    _check_kind(ds)
+    _check_origin(ds)
+    _check_pixels(ds)
+    if rule is None:
+        raise Skipped(Reason.NO_RULE, f"no rule takes modality {str(ds.get('Modality') or 'none')[:16]}")
+    if ds.SOPClassUID == DigitalMammographyXRayImageStorageForPresentation and MAMMOGRAPHY not in rule.match.modality:
+        raise Skipped(Reason.MAMMOGRAPHY, 'upscaled only where a rule names it: match.modality = ["MG"]')
+    return rule
+
+
+def _check_kind(ds: Dataset) -> None:
     if ds.get("SOPClassUID") not in RADIOGRAPHS:
-        raise Skipped("not a radiograph: only CR and DX for presentation are upscaled")
-    image_type = [str(value) for value in ds.get("ImageType") or ()]
-    if OUR_IMAGE_TYPE in image_type:
-        raise Skipped("already upscaled: its Image Type says AI_SUPERRES")
+        raise Skipped(Reason.NOT_A_RADIOGRAPH, "only CR, DX and MG images for presentation are upscaled")
     if str(ds.get("PresentationIntentType") or "") == "FOR PROCESSING":
-        raise Skipped("for processing: only images for presentation are upscaled")
+        raise Skipped(Reason.FOR_PROCESSING, "only images for presentation are upscaled")
     if "EncryptedAttributesSequence" in ds:
-        raise Skipped("encrypted: parts of the header cannot be read")
-    if int(ds.get("NumberOfFrames") or 1) != 1:
-        raise Skipped("multi-frame: only single images are upscaled")
-    if ds.get("SamplesPerPixel", 1) != 1 or ds.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
-        raise Skipped("colour: only MONOCHROME1 and MONOCHROME2 are upscaled")
+        raise Skipped(Reason.ENCRYPTED, "parts of the header cannot be read")
     if str(ds.get("QualityControlImage") or "") == "YES":
-        raise Skipped("quality control image")
-    if min(int(ds.get("Rows") or 0), int(ds.get("Columns") or 0)) < SMALLEST_SIDE:
-        raise Skipped(f"too small: less than {SMALLEST_SIDE} pixels on a side")
+        raise Skipped(Reason.QUALITY_CONTROL, "its Quality Control Image is YES")
+
+
+def _check_origin(ds: Dataset) -> None:
+    """Nothing runs in circles, and no invented detail is taken for measured."""
+    types = [str(value) for value in _values(ds.get("ImageType"))]
+    if OUR_IMAGE_TYPE in types or str(ds.get("Manufacturer") or "") == OUR_NAME:
+        raise Skipped(Reason.OURS, "its Image Type or Manufacturer says that this software made it")
+    purposes = [
+        (str(code.get("CodeValue")), str(code.get("CodingSchemeDesignator")))
+        for item in ds.get("ContributingEquipmentSequence") or ()
+        for code in item.get("PurposeOfReferenceCodeSequence") or ()
+    ]
+    if str(ds.get("SyntheticData") or "") == "YES" or SYNTHESIZING in purposes:
+        raise Skipped(Reason.BY_AI, "its Synthetic Data or Contributing Equipment says that content was synthesized")
+
+
+def _check_pixels(ds: Dataset) -> None:
+    if not ds.get("PixelData"):
+        raise Skipped(Reason.NO_PIXELS, "there is no Pixel Data")
+    if int(ds.get("NumberOfFrames") or 1) != 1:
+        raise Skipped(Reason.MULTI_FRAME, f"{ds.NumberOfFrames} frames; only single images are upscaled")
+    if ds.get("SamplesPerPixel", 1) != 1 or ds.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
+        raise Skipped(Reason.COLOUR, "only MONOCHROME1 and MONOCHROME2 are upscaled")
+    if ds.get("BitsAllocated") not in (8, 16):
+        raise Skipped(Reason.DEPTH, f"{ds.get('BitsAllocated')} bits allocated; only 8 and 16 are served")
+    rows, columns = int(ds.get("Rows") or 0), int(ds.get("Columns") or 0)
+    if min(rows, columns) < SMALLEST_SIDE:
+        raise Skipped(Reason.TOO_SMALL, f"{columns}x{rows}; at least {SMALLEST_SIDE} pixels on a side are needed")
+
+
+def _values(element: object) -> list[object]:
+    return [element] if isinstance(element, str) or element is None else list(element)  # type: ignore[call-overload]
 
 
 def scale_for(rows: int, columns: int, model: Model, served: tuple[int, ...]) -> int:
@@ -47,6 +96,12 @@ def scale_for(rows: int, columns: int, model: Model, served: tuple[int, ...]) ->
             return scale
     smallest = wanted[-1]
     raise Skipped(
-        f"too large: {columns}x{rows} at x{smallest} is {rows * columns * smallest**2 / 1e6:.0f} megapixels, "
-        f"the cap is {model.max_output_megapixels:g} (model.max_output_megapixels)"
+        Reason.TOO_LARGE,
+        f"{columns}x{rows} at x{smallest} is {rows * columns * smallest**2 / 1e6:.0f} megapixels, "
+        f"the cap is {model.max_output_megapixels:g} (model.max_output_megapixels)",
     )
+
+
+def most_bytes(model: Model) -> int:
+    """No file of an image within the cap is larger: twice its pixels uncompressed, and a generous header."""
+    return int(model.max_output_megapixels * 1e6) + (64 << 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import struct
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ import numpy as np
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_partial
+from pydicom.tag import Tag
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_sr_node.errors import Unreadable
 from dicom_sr_node.records import Identity
@@ -41,7 +45,10 @@ def identity_of(ds: Dataset) -> Identity:
 
 
 _PIXEL_DATA = 0x7FE00010
-IDENTITY_TAGS = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"]
+_IDENTITY = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"]
+_LAST_OF_IDENTITY = 0x0020000E  # Series Instance UID
+_MOST_READ_FOR_IDENTITY = 4 << 20  # bytes; what is skipped over does not count
+OVERLAY_GROUPS = range(0x6000, 0x6020, 2)  # PS3.3 C.9.2
 
 
 # What pydicom was seen to raise for damaged files; struct.error is what a cut number gives, RecursionError deep
@@ -59,21 +66,57 @@ _DAMAGE = (
 DAMAGE = (*_DAMAGE, struct.error, RecursionError, BytesLengthException)
 
 
-def read(path: Path, *, pixels: bool = True, only: list[str] | None = None) -> FileDataset:
+def read(path: Path, *, pixels: bool = True) -> FileDataset:
     """A DICOM file in memory, with or without its pixels.
 
     Raises Unreadable, and OSError where the file cannot be opened.
     """
-    with path.open("rb") as stream:
-        try:
-            ds = dcmread(stream, stop_before_pixels=not pixels, specific_tags=only)
-        except (*DAMAGE, OSError) as error:  # pydicom has an OSError of its own: "No tag to read"
-            raise Unreadable(f"not a readable DICOM file: {type(error).__name__}: {error}") from error
+    with path.open("rb") as stream, _readable():
+        ds = dcmread(stream, stop_before_pixels=not pixels)
     if "TransferSyntaxUID" not in ds.file_meta:
         raise Unreadable("not a readable DICOM file: no Transfer Syntax UID in its file meta information")
+    if ds.file_meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
+        raise Unreadable("deflated: a small file could inflate without bound; send it in another transfer syntax")
     if not ds.file_meta.TransferSyntaxUID.is_little_endian:
         _swap_words(ds)
     return ds
+
+
+def read_identity(path: Path) -> tuple[Identity, str]:
+    """Who an instance is, and its transfer syntax, from the first elements of a file; the rest is not looked at.
+
+    Costs no more than reading 4 MiB, whatever the file is like. Raises Unreadable.
+    """
+    with _Measured(io.FileIO(path)) as stream, _readable():
+        ds = read_partial(
+            stream,
+            stop_when=lambda tag, vr, length: tag > _LAST_OF_IDENTITY,
+            specific_tags=[Tag(keyword) for keyword in _IDENTITY],
+        )
+    return identity_of(ds), str(ds.file_meta.get("TransferSyntaxUID") or "")
+
+
+class _Measured(io.BufferedReader):
+    """A file that ends the reading of a header with too many elements."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        super().__init__(raw)
+        self._left = _MOST_READ_FOR_IDENTITY
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        self._left -= len(found)
+        if self._left < 0:
+            raise ValueError(f"no identity in the first {_MOST_READ_FOR_IDENTITY >> 20} MiB of elements")
+        return found
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (*DAMAGE, OSError) as error:  # pydicom has an OSError of its own: "No tag to read"
+        raise Unreadable(f"not a readable DICOM file: {type(error).__name__}: {error}") from error
 
 
 def _swap_words(ds: FileDataset) -> None:

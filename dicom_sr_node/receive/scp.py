@@ -102,7 +102,7 @@ class Receiver:
         stored = self._spool.keep("in", (preamble, event.encoded_dataset(include_meta=False)), hash_from=len(preamble))
         try:
             path = self._spool.path("in", stored.name)
-            said = header.identity_of(header.read(path, pixels=False, only=header.IDENTITY_TAGS))
+            said, _ = header.read_identity(path)
         except Exception:
             self._spool.discard("in", stored.name)
             raise
@@ -122,10 +122,9 @@ class Receiver:
         for name in self._spool.names("in") - self._instances.files():
             path = self._spool.path("in", name)
             try:
-                ds = header.read(path, pixels=False, only=header.IDENTITY_TAGS)
+                said, syntax = header.read_identity(path)
                 stored = Stored(name=name, sha256=header.data_set_sha256(path), bytes=path.stat().st_size)
-                syntax = str(ds.file_meta.TransferSyntaxUID)
-                new = self._instances.receive(header.identity_of(ds), stored, transfer_syntax_uid=syntax, calling_ae="")
+                new = self._instances.receive(said, stored, transfer_syntax_uid=syntax, calling_ae="")
             except Unreadable as error:
                 _log.warning("orphan removed", extra={"file": name, "why": error})
                 new = None

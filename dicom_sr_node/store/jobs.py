@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Engine, func, insert, select, update
 
 from dicom_sr_node.errors import NotFound
-from dicom_sr_node.records import Job, State, Stored
+from dicom_sr_node.records import Job, Reason, State, Stored
 from dicom_sr_node.store import leases
 from dicom_sr_node.store.engine import now, reading
 from dicom_sr_node.store.instances import journal
@@ -38,34 +39,54 @@ class Jobs:
         """Give back what a dead process of this slot held."""
         return leases.release(self._engine, job, worker)
 
-    def done(self, held: Job, made: dict[str, Any], stored: Stored, destinations: Sequence[str]) -> bool:
-        """Commit the output, its deliveries and the end of the job, all or nothing.
+    def done(
+        self,
+        held: Job,
+        objects: Sequence[tuple[dict[str, Any], Stored]],
+        destinations: Sequence[str],
+        quality: Mapping[str, object],
+    ) -> list[Stored]:
+        """Commit the outputs, their deliveries and the end of the job, all or nothing.
 
-        made: the columns of `output` that describe the object. Returns False if an output of the same SOP Instance UID
-        is already there: the first one stays, and `stored` is not needed.
+        objects: for each one the columns of `output` that describe it, and its file. Returns the files that are not
+        needed: an output of the same SOP Instance UID is already there, and the first one stays.
         """
-        clock = now(self._engine)
+        clock, spare = now(self._engine), []
         with self._engine.begin() as connection:
-            leases.write(connection, job, held.id, held.attempt, state=State.DONE, reason="")
-            same = select(output.c.id).where(output.c.sop_instance_uid == made["sop_instance_uid"])
-            if connection.scalar(same) is not None:
-                journal(connection, held.instance_id, "done", "the result was already there")
-                return False
-            row = {**made, "job_id": held.id, "file": stored.name, "sha256": stored.sha256, "bytes": stored.bytes}
-            output_id = connection.execute(
-                insert(output).values(**row, created_at=clock).returning(output.c.id)
-            ).scalar_one()
-            for name in destinations:
-                values = {"output_id": output_id, "destination": name, "run_at": clock, "updated_at": clock}
-                connection.execute(insert(delivery).values(**values, **leases.NEW))
-            text = f"x{made['scale']} by {made['model']}, to {', '.join(destinations)}"
-            journal(connection, held.instance_id, "done", text)
-        return True
+            values = {"state": State.DONE, "reason": "", "skipped": "", "quality": json.dumps(quality)}
+            leases.write(connection, job, held.id, held.attempt, **values)
+            for made, stored in objects:
+                same = select(output.c.id).where(output.c.sop_instance_uid == made["sop_instance_uid"])
+                if connection.scalar(same) is not None:
+                    journal(connection, held.instance_id, "done", f"the {made['kind']} was already there")
+                    spare.append(stored)
+                    continue
+                row = {**made, "job_id": held.id, "file": stored.name, "sha256": stored.sha256, "bytes": stored.bytes}
+                output_id = connection.execute(
+                    insert(output).values(**row, created_at=clock).returning(output.c.id)
+                ).scalar_one()
+                for name in destinations:
+                    way = {"output_id": output_id, "destination": name, "run_at": clock, "updated_at": clock}
+                    connection.execute(insert(delivery).values(**way, **leases.NEW))
+                text = f"{made['kind']} x{made['scale']} by {made['model']}, to {', '.join(destinations)}"
+                journal(connection, held.instance_id, "done", text)
+        return spare
 
-    def end(self, held: Job, state: State, reason: str) -> None:
+    def end(
+        self,
+        held: Job,
+        state: State,
+        reason: str,
+        *,
+        skipped: Reason | None = None,
+        quality: Mapping[str, object] | None = None,
+    ) -> None:
         """Skipped or dead."""
+        values = {"state": state, "reason": reason, "skipped": skipped or ""}
         with self._engine.begin() as connection:
-            leases.write(connection, job, held.id, held.attempt, state=state, reason=reason)
+            leases.write(
+                connection, job, held.id, held.attempt, **values, quality=json.dumps(quality) if quality else ""
+            )
             journal(connection, held.instance_id, state, reason)
 
     def fail(self, held: Job, reason: str, *, delay_s: float) -> None:
@@ -78,13 +99,13 @@ class Jobs:
 
     def retry(self, job_id: int) -> Job:
         """Start a dead or skipped job again, by hand. Raises NotFound for another state."""
-        return self._by_hand(job_id, (State.DEAD, State.SKIPPED), State.READY, "retried by hand", failures=0, reason="")
+        values = {"failures": 0, "reason": "", "skipped": ""}
+        return self._by_hand(job_id, (State.DEAD, State.SKIPPED), State.READY, "retried by hand", **values)
 
     def cancel(self, job_id: int) -> Job:
         """Take a job off the queue, by hand; a worker that is on it will find itself fenced. Raises NotFound."""
-        return self._by_hand(
-            job_id, (State.READY, State.RUNNING), State.SKIPPED, "cancelled by hand", reason="cancelled by hand"
-        )
+        values = {"reason": "cancelled by hand", "skipped": Reason.CANCELLED}
+        return self._by_hand(job_id, (State.READY, State.RUNNING), State.SKIPPED, "cancelled by hand", **values)
 
     def _by_hand(self, job_id: int, allowed: tuple[State, ...], state: State, what: str, **values: Any) -> Job:
         clock = now(self._engine)
@@ -138,7 +159,7 @@ class Jobs:
         return {state: found.get(state, 0) for state in State}
 
     def skip_reasons(self) -> dict[str, int]:
-        """How many jobs were skipped for each reason."""
-        statement = select(job.c.reason, func.count()).where(job.c.state == State.SKIPPED).group_by(job.c.reason)
+        """How many jobs were skipped for each reason of the closed list."""
+        statement = select(job.c.skipped, func.count()).where(job.c.state == State.SKIPPED).group_by(job.c.skipped)
         with reading(self._engine) as connection:
             return {row[0]: row[1] for row in connection.execute(statement)}

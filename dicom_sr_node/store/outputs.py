@@ -24,11 +24,11 @@ class Outputs:
         """One output. Raises NotFound."""
         return self._one(output.c.id == output_id, f"no output {output_id}")
 
-    def of_job(self, job_id: int) -> Output | None:
-        """What a job made, if it is done."""
+    def of_job(self, job_id: int) -> list[Output]:
+        """What a job made: the derived image first, then what accompanies it."""
+        statement = select(output).where(output.c.job_id == job_id).order_by(output.c.id)
         with reading(self._engine) as connection:
-            row = connection.execute(select(output).where(output.c.job_id == job_id)).mappings().one_or_none()
-        return Output(**row) if row else None
+            return [Output(**row) for row in connection.execute(statement).mappings()]
 
     def files(self) -> set[str]:
         """The spool files that rows refer to."""

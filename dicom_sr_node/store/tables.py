@@ -64,6 +64,8 @@ job = Table(
     Column("id", Integer, primary_key=True),
     Column("instance_id", ForeignKey("instance.id"), nullable=False, unique=True),
     *_leased(),
+    Column("skipped", String(32), nullable=False, server_default=""),
+    Column("quality", Text, nullable=False, server_default=""),
     Index(None, "state", "run_at", "id"),
 )
 
@@ -72,6 +74,7 @@ output = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("job_id", ForeignKey("job.id"), nullable=False, index=True),
+    Column("kind", String(16), nullable=False, server_default="image"),
     Column("sop_class_uid", String(64), nullable=False),
     Column("sop_instance_uid", String(64), nullable=False, unique=True),
     Column("series_uid", String(64), nullable=False),

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dicom_sr_node.errors import Undecodable
 from dicom_sr_node.pixels import header
+from dicom_sr_node.pixels.reader import Reader
 from dicom_sr_node.verify.attributes import attribute_checks
 from dicom_sr_node.verify.check import Check, maker_of
 from dicom_sr_node.verify.pixels import pixel_checks
@@ -15,13 +17,20 @@ from dicom_sr_node.verify.pixels import pixel_checks
 __all__ = ["Check", "verify"]
 
 
-def verify(derived_path: Path, source_path: Path) -> list[Check]:
+def verify(derived_path: Path, source_path: Path, reader: Reader) -> list[Check]:
     """All checks, in the order of the report. Raises Unreadable and OSError for files that are no DICOM."""
-    derived, source = header.read(derived_path), header.read(source_path)
+    derived, source = (header.read(path, pixels=False) for path in (derived_path, source_path))
     maker = maker_of(derived)
     if maker is None:
         return [
             Check("provenance", False, "its Derivation Description names no weights of this software: not made by it")
         ]
+    try:
+        result, original = reader.frame(derived_path), reader.frame(source_path)
+    except Undecodable as error:
+        return [Check("pixel data", False, str(error))]
     with header.usable():
-        return [*pixel_checks(derived, source, maker), *attribute_checks(derived, source, maker)]
+        return [
+            *pixel_checks(derived, source, result, original, maker),
+            *attribute_checks(derived, source, original, maker),
+        ]

@@ -12,9 +12,12 @@ from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
-from dicom_sr_node.derive import geometry, identity, label, policy
+from dicom_sr_node.derive import geometry, identity, label, policy, window
+from dicom_sr_node.derive.elements import verbatim
 from dicom_sr_node.derive.identity import Maker
-from dicom_sr_node.derive.image import verbatim
+from dicom_sr_node.derive.image import LOSSY_METHODS
+from dicom_sr_node.derive.policy import Fate
+from dicom_sr_node.pixels.frame import Frame
 from dicom_sr_node.pixels.gate import OUR_IMAGE_TYPE
 from dicom_sr_node.verify.check import Check, equal
 
@@ -22,9 +25,6 @@ GREY_SCALE = [
     "PhotometricInterpretation",
     "BitsStored",
     "PixelRepresentation",
-    "WindowCenter",
-    "WindowWidth",
-    "WindowCenterWidthExplanation",
     "VOILUTFunction",
     "VOILUTSequence",
     "ModalityLUTSequence",
@@ -54,13 +54,13 @@ PATIENT_AND_STUDY = [
     "InstanceNumber",
 ]
 
-LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
-
-def attribute_checks(derived: FileDataset, source: FileDataset, maker: Maker) -> Iterator[Check]:
-    """All that needs the two headers."""
-    yield _extent(derived, source, maker)
+def attribute_checks(derived: FileDataset, source: FileDataset, original: Frame, maker: Maker) -> Iterator[Check]:
+    """All that needs the two headers. original: the pixels of the source."""
+    yield _extent(derived, source, original, maker)
     yield _same("grey scale", derived, source, GREY_SCALE)
+    yield _window(derived, source)
+    yield _lossy(derived, source)
     yield _same("patient and study", derived, source, PATIENT_AND_STUDY)
     yield _all_else(derived, source)
     yield from _references(derived, source)
@@ -73,11 +73,26 @@ def attribute_checks(derived: FileDataset, source: FileDataset, maker: Maker) ->
     yield from _flags(derived, maker)
 
 
-def _extent(derived: Dataset, source: Dataset, maker: Maker) -> Check:
-    expected = geometry.scaled(source, maker.scale)
+def _window(derived: Dataset, source: Dataset) -> Check:
+    expected = window.single(source)
+    wrong = [keyword for keyword in window.KEYWORDS if _plain(derived, Tag(keyword)) != _plain(expected, Tag(keyword))]
+    count = len(windows := window.windows(source))
+    told = "the source has none" if not windows else "as the source" if count == 1 else f"the first of {count}"
+    return Check("window", not wrong, f"{', '.join(wrong)} differ" if wrong else told)
+
+
+def _lossy(derived: Dataset, source: FileDataset) -> Check:
+    """Once lossy, always lossy (PS3.3 C.7.6.1.1.5)."""
+    was = str(source.get("LossyImageCompression") or "") == "01" or source.file_meta.TransferSyntaxUID in LOSSY_METHODS
+    says = str(derived.get("LossyImageCompression") or "") == "01"
+    return Check("lossy history", says == was, f"lossy compression: {'yes' if says else 'no'}, as the source")
+
+
+def _extent(derived: Dataset, source: Dataset, original: Frame, maker: Maker) -> Check:
+    expected = geometry.scaled(source, maker.scale, original.overlays)
     if maker.label == "overlay":
         label.overlay(expected, maker.scale, (derived.Rows, derived.Columns))
-    tags = {tag for ds in (derived, expected) for tag in ds.keys() if geometry.is_scaled(tag)}  # noqa: SIM118
+    tags = {tag for ds in (derived, expected) for tag in ds.keys() if policy.fate(tag) is Fate.SCALE}  # noqa: SIM118
     for tag in sorted(tags):
         found, wanted = _plain(derived, tag), _plain(expected, tag)
         if found != wanted:
@@ -91,13 +106,12 @@ def _extent(derived: Dataset, source: Dataset, maker: Maker) -> Check:
 
 def _all_else(derived: Dataset, source: Dataset) -> Check:
     """Everything that the policy copies is there as it was, and nothing else is."""
-    ours = {Tag(keyword) for keyword in (*policy.SET, *LOSSY)}
     tags = {tag for ds in (derived, source) for tag in ds.keys()}  # noqa: SIM118
     wrong = [
         tag
-        for tag in sorted(tags - ours)
-        if not geometry.is_scaled(tag)
-        and _plain(derived, tag) != (_plain(source, tag) if policy.is_copied(tag) else None)
+        for tag in sorted(tags)
+        if (fate := policy.fate(tag)) in (Fate.COPY, Fate.DROP)
+        and _plain(derived, tag) != (_plain(source, tag) if fate is Fate.COPY else None)
     ]
     names = [keyword_for_tag(tag) or str(tag) for tag in wrong[:8]]
     return Check("all else", not wrong, f"{', '.join(names)} differ" if wrong else "copied, and nothing added")
@@ -173,9 +187,6 @@ def _flags(derived: Dataset, maker: Maker) -> Iterator[Check]:
         named,
         f"{maker.model} {maker.version}, sha256 {maker.sha256}" if named else "Device UID is not that of the weights",
     )
-    yield equal(
-        "image comments",
-        str(derived.get("ImageComments")),
-        identity.image_comments(maker),
-        "say that detail is estimated",
-    )
+    said, expected = str(derived.get("ImageComments") or ""), identity.image_comments(maker)
+    told = said.removeprefix(expected).strip() or "say that detail is estimated"
+    yield Check("image comments", said.startswith(expected), told if said.startswith(expected) else f"{said!r}")

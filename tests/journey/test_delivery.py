@@ -9,6 +9,7 @@ import pytest
 from kit import Archive, Node, Orthanc, free_port, image, save, shared, srnode, started, wait_until
 from pydicom import dcmread
 
+from dicom_sr_node.pixels.reader import Reader
 from dicom_sr_node.records import State
 from dicom_sr_node.verify import verify
 
@@ -81,13 +82,13 @@ def test_one_dead_destination_does_not_hold_up_another(tmp_path: Path, archive: 
         assert node.store.deliveries.counts()["GONE"][State.DONE] == 0
 
 
-def test_without_a_destination_results_go_to_the_folder(tmp_path: Path) -> None:
+def test_without_a_destination_results_go_to_the_folder(tmp_path: Path, reader: Reader) -> None:
     source = save(image(), tmp_path / "a.dcm")
     with started(Node.configure(tmp_path)) as node:
         node.storescu(source)
         node.wait(jobs=1)
     (derived,) = (node.settings.node.data_dir / "out").rglob("*.dcm")
-    assert all(check.passed for check in verify(derived, source))
+    assert all(check.passed for check in verify(derived, source, reader))
     ds = dcmread(derived)
     assert derived.parts[-2:] == (ds.SeriesInstanceUID, f"{ds.SOPInstanceUID}.dcm")
 

@@ -21,10 +21,13 @@ from kit import (
 )
 from pydicom import dcmread
 
+from dicom_sr_node.pixels.reader import Reader
 from dicom_sr_node.verify import verify
 
 
-def test_each_eligible_image_reaches_orthanc_once_in_one_derived_series(tmp_path: Path, orthanc: Orthanc) -> None:
+def test_each_eligible_image_reaches_orthanc_once_in_one_derived_series(
+    tmp_path: Path, orthanc: Orthanc, reader: Reader
+) -> None:
     sources = [
         save(image(64, modality="DX", number=1), tmp_path / "dx1.dcm"),
         save(image(64, modality="DX", number=2, seed=8), tmp_path / "dx2.dcm"),
@@ -44,12 +47,12 @@ def test_each_eligible_image_reaches_orthanc_once_in_one_derived_series(tmp_path
     for number, entry in enumerate(arrived):
         derived = orthanc.file(entry["ID"], tmp_path / f"derived{number}.dcm")
         source = _source_of(derived, by_source)
-        failed = [check for check in verify(derived, source) if not check.passed]
+        failed = [check for check in verify(derived, source, reader) if not check.passed]
         assert not failed
         assert dciodvfy_errors(derived) - dciodvfy_errors(source) <= {SYNTHETIC_DATA_WAIVER}
 
 
-def test_a_real_compressed_radiograph_reaches_orthanc(tmp_path: Path, orthanc: Orthanc) -> None:
+def test_a_real_compressed_radiograph_reaches_orthanc(tmp_path: Path, orthanc: Orthanc, reader: Reader) -> None:
     source = shared("dicom", "cr-dental-modality-lut.dcm")  # JPEG lossless
     more = "[model]\nmax_output_megapixels = 13"  # x2, to be quick
     with started(Node.configure(tmp_path, peers={"ORTHANC": orthanc.port}, more=more)) as node:
@@ -58,7 +61,7 @@ def test_a_real_compressed_radiograph_reaches_orthanc(tmp_path: Path, orthanc: O
     assert [job["state"] for job in jobs] == ["done"]
     (entry,) = orthanc.instances()
     derived = orthanc.file(entry["ID"], tmp_path / "derived.dcm")
-    assert not [check for check in verify(derived, source) if not check.passed]
+    assert not [check for check in verify(derived, source, reader) if not check.passed]
 
 
 def test_orthanc_forwards_by_the_script_of_the_readme_and_nothing_runs_in_circles(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from kit import Archive, image, save, shared, srnode
 from PIL import Image
 from pydicom import dcmread
 
+from dicom_sr_node.pixels.reader import Reader
 from dicom_sr_node.verify import verify
 from model.consistency import block_sums
 
@@ -137,7 +138,7 @@ def test_colour_jpeg_becomes_gray_png(tmp_path: Path) -> None:
         assert (result.mode, result.size) == ("L", (40, 40))
 
 
-def test_a_folder_is_done_whole_and_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
+def test_a_folder_is_done_whole_and_one_bad_file_does_not_stop_the_others(tmp_path: Path, reader: Reader) -> None:
     folder = tmp_path / "in"
     write_png(folder / "a.png", np.zeros((20, 20), np.uint8))
     write_png(folder / "deep" / "b.png", np.zeros((20, 20), np.uint8))
@@ -152,7 +153,7 @@ def test_a_folder_is_done_whole_and_one_bad_file_does_not_stop_the_others(tmp_pa
     assert rows["missing.png"]["reason"] == "there is no such file"
     made = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert made == {"a.png", "deep/b.png", "c.dcm"}
-    assert all(check.passed for check in verify(tmp_path / "out" / "c.dcm", dicom))
+    assert all(check.passed for check in verify(tmp_path / "out" / "c.dcm", dicom, reader))
 
 
 def test_results_of_the_same_name_stand_side_by_side(tmp_path: Path) -> None:

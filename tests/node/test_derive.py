@@ -3,51 +3,54 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from kit import SYNTHETIC_DATA_WAIVER, dciodvfy_errors, image, need, run, save, set_pixels, shared
-from pydicom import Dataset, dcmread
+from kit import SYNTHETIC_DATA_WAIVER, dciodvfy_errors, image, need, process, run, save, set_pixels, shared, upscale
+from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
 from pydicom.uid import JPEG2000Lossless
 
 from dicom_sr_node.derive import geometry, identity, label
-from dicom_sr_node.derive.identity import Label, Maker
+from dicom_sr_node.derive.identity import Maker
 from dicom_sr_node.errors import Skipped, Unreadable
 from dicom_sr_node.pixels import gate
 from dicom_sr_node.pixels.decode import decode
-from dicom_sr_node.process import process
-from dicom_sr_node.settings import Model
+from dicom_sr_node.pixels.reader import Reader
+from dicom_sr_node.routing import EVERYTHING
 from dicom_sr_node.verify import verify
 from model.consistency import block_sums
 from model.upscaler import Upscaler
 
-NOW = datetime(2026, 5, 4, 12, 30, 15, tzinfo=UTC)
 MAKER = Maker(model="m", version="1", sha256="ab" * 32, scale=4, label="burned")
 
 
-def derive(
-    source: Dataset, tmp_path: Path, upscaler: Upscaler, *, label: Label = "none", scale: int = 4, name: str = "derived"
-) -> FileDataset:
-    path = save(source, tmp_path / f"{name}-source.dcm")
-    made = process(path, upscaler, model=Model(scale=scale), label=label, now=NOW)  # type: ignore[arg-type]
-    target = tmp_path / f"{name}.dcm"
-    target.write_bytes(made.content)
-    return dcmread(target)
+Derive = Callable[..., FileDataset]
+
+
+@pytest.fixture
+def derive(tmp_path: Path, reader: Reader, upscaler: Upscaler) -> Derive:
+    """Makes the derived image of a data set; both lie in tmp_path as NAME-source.dcm and NAME.dcm."""
+
+    def make(source: Dataset, *, scale: int = 4, name: str = "derived", **wanted: Any) -> FileDataset:
+        path = save(source, tmp_path / f"{name}-source.dcm")
+        return upscale(path, tmp_path / f"{name}.dcm", reader, upscaler, scale=scale, **wanted)
+
+    return make
 
 
 @pytest.mark.parametrize("scale", [2, 4])
-def test_the_physical_extent_does_not_move(tmp_path: Path, upscaler: Upscaler, scale: int) -> None:
+def test_the_physical_extent_does_not_move(derive: Derive, scale: int) -> None:
     source = image()
     source.PixelSpacing = ["0.148", "0.15"]
     source.PixelSpacingCalibrationType = "FIDUCIAL"
     source.EstimatedRadiographicMagnificationFactor = "1.1"
     source.DetectorElementSpacing = ["0.1", "0.1"]
-    derived = derive(source, tmp_path, upscaler, scale=scale)
+    derived = derive(source, scale=scale)
     for keyword in ("ImagerPixelSpacing", "PixelSpacing"):
         for mine, theirs in zip(derived[keyword].value, source[keyword].value, strict=True):
             assert math.isclose(float(mine) * scale, float(theirs), rel_tol=1e-12)
@@ -96,16 +99,11 @@ def test_overlays_keep_each_bit_in_its_place() -> None:
     assert np.array_equal(unpacked.reshape(20, 28), bits.repeat(4, 0).repeat(4, 1))
 
 
-def test_grey_scale_is_copied_and_pixels_hold_the_original(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_grey_scale_is_copied_and_pixels_hold_the_original(derive: Derive) -> None:
     source = image(inverted=True)
-    source.WindowCenter, source.WindowWidth = ["2000", "1000"], ["1500", "800"]
-    source.WindowCenterWidthExplanation = ["A", "B"]
     source.SmallestImagePixelValue, source.LargestImagePixelValue = 0, 4095
-    derived = derive(source, tmp_path, upscaler)
+    derived = derive(source)
     for keyword in [
-        "WindowCenter",
-        "WindowWidth",
-        "WindowCenterWidthExplanation",
         "PhotometricInterpretation",
         "PresentationLUTShape",
         "BitsStored",
@@ -121,11 +119,11 @@ def test_grey_scale_is_copied_and_pixels_hold_the_original(tmp_path: Path, upsca
     assert derived.HighBit == derived.BitsStored - 1
 
 
-def test_it_says_what_it_is_and_where_it_comes_from(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_it_says_what_it_is_and_where_it_comes_from(upscaler: Upscaler, derive: Derive) -> None:
     source = image()
     source.DerivationDescription = "edge enhanced"
     source.TimezoneOffsetFromUTC = "+0530"
-    derived = derive(source, tmp_path, upscaler)
+    derived = derive(source)
     card = upscaler.card
     assert list(derived.ImageType) == ["DERIVED", "SECONDARY", "", "AI_SUPERRES"]
     assert derived.ContentQualification == "RESEARCH"
@@ -148,14 +146,14 @@ def test_it_says_what_it_is_and_where_it_comes_from(tmp_path: Path, upscaler: Up
     assert derived.preamble == b"\0" * 128
 
 
-def test_what_belongs_to_another_instance_is_dropped(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_what_belongs_to_another_instance_is_dropped(derive: Derive) -> None:
     source = image()
     source.add_new(0x00091001, "LO", "private")
     source.PerformedProcedureStepID = "1"
     source.SmallestPixelValueInSeries = 1
     source.SpatialResolution = "0.2"
     source.IrradiationEventUID = "1.2.3"
-    derived = derive(source, tmp_path, upscaler)
+    derived = derive(source)
     for keyword in ("PerformedProcedureStepID", "SmallestPixelValueInSeries", "SpatialResolution"):
         assert keyword not in derived
     assert not [element for element in derived if element.tag.is_private]
@@ -171,29 +169,29 @@ def test_what_belongs_to_another_instance_is_dropped(tmp_path: Path, upscaler: U
         ([], b"Wr\xf6ng^Charset"),
     ],
 )
-def test_names_stay_byte_for_byte(tmp_path: Path, upscaler: Upscaler, charset: list[str], name: bytes) -> None:
+def test_names_stay_byte_for_byte(
+    tmp_path: Path, reader: Reader, upscaler: Upscaler, charset: list[str], name: bytes
+) -> None:
     name += b" " * (len(name) % 2)
     source = image()
     source.SpecificCharacterSet = charset
     source.PatientName = "@" * len(name)
     path, target = save(source, tmp_path / "source.dcm"), tmp_path / "derived.dcm"
     path.write_bytes(path.read_bytes().replace(b"@" * len(name), name))
-    made = process(path, upscaler, model=Model(), label="none", now=NOW)
-    target.write_bytes(made.content)
-    written = dcmread(target).get_item("PatientName")
+    written = upscale(path, target, reader, upscaler).get_item("PatientName")
     assert isinstance(written, RawDataElement)
     assert written.value == name
 
 
-def test_lossy_history_is_kept_and_made_good(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_lossy_history_is_kept_and_made_good(derive: Derive) -> None:
     known = image()
     known.LossyImageCompression, known.LossyImageCompressionRatio = "01", "12"
     known.LossyImageCompressionMethod = "ISO_10918_1"
-    derived = derive(known, tmp_path, upscaler, name="known")
+    derived = derive(known, name="known")
     assert (derived.LossyImageCompression, derived.LossyImageCompressionRatio) == ("01", 12)
     silent = image(modality="CR")
     silent.compress("1.2.840.10008.1.2.4.91", j2k_cr=[10], generate_instance_uid=False)
-    derived = derive(silent, tmp_path, upscaler, name="silent")
+    derived = derive(silent, name="silent")
     assert derived.LossyImageCompression == "01"
     assert derived.LossyImageCompressionMethod == "ISO_15444_1"
     assert derived.LossyImageCompressionRatio > 2
@@ -222,16 +220,16 @@ def test_uids_follow_from_source_weights_and_parameters_alone() -> None:
     assert uids(MAKER, ds=second)[0] != first[0]
 
 
-def test_our_own_output_is_never_processed_again(tmp_path: Path, upscaler: Upscaler) -> None:
-    derived = derive(image(), tmp_path, upscaler)
+def test_our_own_output_is_never_processed_again(derive: Derive) -> None:
+    derived = derive(image())
     with pytest.raises(Skipped, match="already upscaled"):
-        gate.admit(derived)
+        gate.admit(derived, EVERYTHING)
 
 
 @pytest.mark.parametrize("inverted", [False, True])
-def test_a_burned_label_reads_white_on_black(tmp_path: Path, upscaler: Upscaler, inverted: bool) -> None:
+def test_a_burned_label_reads_white_on_black(derive: Derive, inverted: bool) -> None:
     source = image(128, inverted=inverted)
-    derived = derive(source, tmp_path, upscaler, label="burned")
+    derived = derive(source, label="burned")
     box, letters = label.draw((512, 512), 4)
     assert letters.any()
     shown = decode(derived).values[box.area].astype(int)
@@ -244,17 +242,17 @@ def test_a_burned_label_reads_white_on_black(tmp_path: Path, upscaler: Upscaler,
     assert str(box) in derived.DerivationDescription
 
 
-def test_a_label_avoids_the_padding_value(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_a_label_avoids_the_padding_value(derive: Derive) -> None:
     source = image(128)
     source.PixelPaddingValue = 0
-    derived = derive(source, tmp_path, upscaler, label="burned")
+    derived = derive(source, label="burned")
     box, _ = label.draw((512, 512), 4)
     assert (decode(derived).values[box.area] != 0).all()
 
 
-def test_an_overlay_label_leaves_all_pixels_alone(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_an_overlay_label_leaves_all_pixels_alone(derive: Derive) -> None:
     source = image(128)
-    derived = derive(source, tmp_path, upscaler, label="overlay")
+    derived = derive(source, label="overlay")
     assert derived[0x60000022].value == label.OVERLAY_NAME
     assert derived.overlay_array(0x6000).any()
     assert np.array_equal(block_sums(decode(derived).values, 4), decode(source).values.astype(np.int64) * 16)
@@ -276,33 +274,32 @@ def with_every_part(ds: FileDataset) -> FileDataset:
     ids=["dx", "monochrome1", "cr", "dx with shutter and padding"],
 )
 def test_dciodvfy_finds_no_error_that_the_source_does_not_have(
-    tmp_path: Path, upscaler: Upscaler, source: FileDataset, kind: Any
+    tmp_path: Path, derive: Derive, source: FileDataset, kind: Any
 ) -> None:
-    derive(source, tmp_path, upscaler, label=kind)
+    derive(source, label=kind)
     known = dciodvfy_errors(tmp_path / "derived-source.dcm")
     assert dciodvfy_errors(tmp_path / "derived.dcm") - known <= {SYNTHETIC_DATA_WAIVER}
 
 
 @pytest.mark.parametrize("name", ["cr-fuji-chest-10bit-mono1.dcm", "dx-fuji-8bit-odd-length.dcm"])
 def test_dciodvfy_finds_no_new_error_in_what_is_made_of_real_files(
-    tmp_path: Path, upscaler: Upscaler, name: str
+    tmp_path: Path, reader: Reader, upscaler: Upscaler, name: str
 ) -> None:
     source = shared("dicom", name)
-    made = process(source, upscaler, model=Model(), label="burned", now=NOW)
-    (tmp_path / "derived.dcm").write_bytes(made.content)
+    upscale(source, tmp_path / "derived.dcm", reader, upscaler, label="burned")
     assert dciodvfy_errors(tmp_path / "derived.dcm") - dciodvfy_errors(source) <= {SYNTHETIC_DATA_WAIVER}
 
 
-def test_an_eight_bit_image_of_odd_size_is_written_with_even_length(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_an_eight_bit_image_of_odd_size_is_written_with_even_length(derive: Derive) -> None:
     source = image()
     set_pixels(source, (decode(source).values[:63, :61] >> 4).astype(np.uint8))
     source.BitsStored, source.HighBit = 8, 7
-    derived = derive(source, tmp_path, upscaler)
+    derived = derive(source)
     assert (derived.BitsAllocated, len(derived.PixelData) % 2) == (8, 0)
     assert np.array_equal(block_sums(decode(derived).values, 4), decode(source).values.astype(np.int64) * 16)
 
 
-def test_a_big_endian_source_keeps_its_lookup_table(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_a_big_endian_source_keeps_its_lookup_table(tmp_path: Path, reader: Reader, upscaler: Upscaler) -> None:
     source = image()
     item = Dataset()
     item.add_new("LUTDescriptor", "US", [256, 0, 12])
@@ -310,41 +307,42 @@ def test_a_big_endian_source_keeps_its_lookup_table(tmp_path: Path, upscaler: Up
     source.VOILUTSequence = [item]
     little, big, target = save(source, tmp_path / "le.dcm"), tmp_path / "be.dcm", tmp_path / "derived.dcm"
     run(need("dcmconv", "dcmtk"), "+tb", little, big)
-    target.write_bytes(process(big, upscaler, model=Model(), label="none", now=NOW).content)
-    assert dcmread(target).VOILUTSequence[0].LUTData == item.LUTData
-    assert [check.name for check in verify(target, big) if not check.passed] == []
+    assert upscale(big, target, reader, upscaler).VOILUTSequence[0].LUTData == item.LUTData
+    assert [check.name for check in verify(target, big, reader) if not check.passed] == []
 
 
-def test_a_source_without_type_two_elements_yields_a_result_that_verifies(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_a_source_without_type_two_elements_yields_a_result_that_verifies(
+    tmp_path: Path, reader: Reader, derive: Derive
+) -> None:
     source = image()
     for keyword in ("InstanceNumber", "SeriesNumber", "StudyDate", "StudyID", "Manufacturer", "SpecificCharacterSet"):
         delattr(source, keyword)
-    derive(source, tmp_path, upscaler)
-    checks = verify(tmp_path / "derived.dcm", tmp_path / "derived-source.dcm")
+    derive(source)
+    checks = verify(tmp_path / "derived.dcm", tmp_path / "derived-source.dcm", reader)
     assert [check.name for check in checks if not check.passed] == []
 
 
 @pytest.mark.parametrize("kind", ["burned", "overlay", "none"])
-def test_an_image_too_small_for_its_label_verifies(tmp_path: Path, upscaler: Upscaler, kind: Any) -> None:
+def test_an_image_too_small_for_its_label_verifies(tmp_path: Path, reader: Reader, derive: Derive, kind: Any) -> None:
     source = image()
     set_pixels(source, decode(source).values[:16, :16])
-    derive(source, tmp_path, upscaler, label=kind, scale=2)
-    checks = verify(tmp_path / "derived.dcm", tmp_path / "derived-source.dcm")
+    derive(source, label=kind, scale=2)
+    checks = verify(tmp_path / "derived.dcm", tmp_path / "derived-source.dcm", reader)
     assert [check.name for check in checks if not check.passed] == []
 
 
-def test_an_image_that_is_all_padding_gets_no_label(tmp_path: Path, upscaler: Upscaler) -> None:
+def test_an_image_that_is_all_padding_gets_no_label(derive: Derive) -> None:
     source = image(128)
     source.PixelPaddingValue, source.PixelPaddingRangeLimit = 0, 4095
-    derived = derive(source, tmp_path, upscaler, label="burned")
+    derived = derive(source, label="burned")
     assert np.array_equal(decode(derived).values, decode(source).values.repeat(4, 0).repeat(4, 1))
 
 
 @pytest.mark.parametrize(("keyword", "value"), [("Rows", [5, 6]), ("PixelPaddingValue", [0, 1])])
 def test_an_element_of_the_wrong_kind_is_a_damaged_file(
-    tmp_path: Path, upscaler: Upscaler, keyword: str, value: object
+    tmp_path: Path, reader: Reader, upscaler: Upscaler, keyword: str, value: object
 ) -> None:
     source = image()
     setattr(source, keyword, value)
     with pytest.raises(Unreadable, match="cannot be used"):
-        process(save(source, tmp_path / "a.dcm"), upscaler, model=Model(), label="none", now=NOW)
+        process(save(source, tmp_path / "a.dcm"), reader, upscaler)

@@ -10,7 +10,7 @@ import pytest
 
 from dicom_sr_node import locks, schedule
 from dicom_sr_node.errors import AlreadyRunning
-from dicom_sr_node.spool import Spool, copy
+from dicom_sr_node.spool import Spool, write
 
 
 class OutputsOf:
@@ -79,11 +79,10 @@ def test_only_old_files_without_a_row_leave_the_outbox(tmp_path: Path) -> None:
     assert spool.names("outbox") == {kept, young}
 
 
-def test_a_copy_replaces_the_target_whole(tmp_path: Path) -> None:
-    source, target = tmp_path / "a", tmp_path / "deep" / "b"
-    source.write_bytes(b"new")
-    copy(source, target)
-    copy(source, target)
+def test_what_is_written_replaces_the_target_whole(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "b"
+    write(target, b"old and longer")
+    write(target, b"new")
     assert target.read_bytes() == b"new"
     assert [path.name for path in target.parent.iterdir()] == ["b"]
 

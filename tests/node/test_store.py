@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -12,12 +13,27 @@ from sqlalchemy import update
 
 from dicom_sr_node import app
 from dicom_sr_node.errors import Fenced, NodeError, NotFound
-from dicom_sr_node.records import FOLDER, Identity, Job, State, Stored
+from dicom_sr_node.records import Identity, Job, Kind, State, Stored
 from dicom_sr_node.settings import Database, Node, Settings
 from dicom_sr_node.store import engine as database
 from dicom_sr_node.store import tables
 
-MADE = {"sop_class_uid": "1.2", "sop_instance_uid": "2.25.1", "series_uid": "2.25.2", "model": "m", "scale": 4}
+MADE = {
+    "kind": Kind.IMAGE,
+    "sop_class_uid": "1.2",
+    "sop_instance_uid": "2.25.1",
+    "series_uid": "2.25.2",
+    "model": "m",
+    "scale": 4,
+}
+
+
+def done(
+    store: app.Store, job: Job, *, file: str = "f", destinations: tuple[str, ...] = ("A",), **made: Any
+) -> list[Stored]:
+    """End a job with one object; returns the files that were not needed."""
+    objects = [({**MADE, **made}, Stored(name=file, sha256="s", bytes=1))]
+    return store.jobs.done(job, objects, destinations, {"score": 0.5})
 
 
 @pytest.fixture
@@ -110,9 +126,8 @@ def test_a_job_whose_lease_ran_out_goes_to_another_and_the_first_is_fenced(store
     stale = claimed(store, "first", lease_s=-1)
     fresh = claimed(store, "second")
     assert (fresh.id, fresh.attempt, fresh.failures) == (stale.id, stale.attempt + 1, 1)
-    stored = Stored(name="f", sha256="s", bytes=1)
     for write in (
-        lambda: store.jobs.done(stale, MADE, stored, (FOLDER,)),
+        lambda: done(store, stale),
         lambda: store.jobs.fail(stale, "x", delay_s=0),
         lambda: store.jobs.end(stale, State.DEAD, "x"),
         lambda: store.jobs.renew(stale, 60),
@@ -120,16 +135,15 @@ def test_a_job_whose_lease_ran_out_goes_to_another_and_the_first_is_fenced(store
     ):
         with pytest.raises(Fenced):
             write()
-    assert store.outputs.of_job(stale.id) is None
+    assert store.outputs.of_job(stale.id) == []
     assert store.jobs.get(fresh.id).worker == "second"
 
 
 def test_done_commits_output_and_deliveries_together(store: app.Store) -> None:
     receive(store)
     job = claimed(store)
-    assert store.jobs.done(job, MADE, Stored(name="f", sha256="s", bytes=1), ("A", "B"))
-    output = store.outputs.of_job(job.id)
-    assert output is not None
+    assert done(store, job, destinations=("A", "B")) == []
+    (output,) = store.outputs.of_job(job.id)
     assert [way.destination for way in store.deliveries.of_output(output.id)] == ["A", "B"]
     assert store.jobs.get(job.id).state == State.DONE
 
@@ -137,8 +151,8 @@ def test_done_commits_output_and_deliveries_together(store: app.Store) -> None:
 def test_a_second_output_of_the_same_uid_is_not_kept(store: app.Store) -> None:
     receive(store, uid="1.2.1")
     receive(store, uid="1.2.2")
-    assert store.jobs.done(claimed(store), MADE, Stored(name="f", sha256="s", bytes=1), ("A",))
-    assert not store.jobs.done(claimed(store), MADE, Stored(name="g", sha256="t", bytes=1), ("A",))
+    assert done(store, claimed(store), file="f") == []
+    assert [stored.name for stored in done(store, claimed(store), file="g")] == ["g"]
     assert store.deliveries.counts() == {"A": {**dict.fromkeys(State, 0), State.READY: 1}}
 
 
@@ -180,14 +194,14 @@ def test_a_cancelled_job_fences_its_worker(store: app.Store) -> None:
     job = claimed(store)
     assert store.jobs.cancel(job.id).state == State.SKIPPED
     with pytest.raises(Fenced):
-        store.jobs.done(job, MADE, Stored(name="f", sha256="s", bytes=1), ("A",))
-    assert store.jobs.skip_reasons() == {"cancelled by hand": 1}
+        done(store, job)
+    assert store.jobs.skip_reasons() == {"cancelled": 1}
 
 
 def test_dead_deliveries_of_a_job_are_sent_again_by_hand(store: app.Store) -> None:
     receive(store)
     job = claimed(store)
-    store.jobs.done(job, MADE, Stored(name="f", sha256="s", bytes=1), ("A",))
+    done(store, job)
     way = store.deliveries.claim("d", 60)
     assert way is not None
     store.deliveries.dead(way, "refused")
@@ -198,7 +212,7 @@ def test_dead_deliveries_of_a_job_are_sent_again_by_hand(store: app.Store) -> No
 
 def test_a_delivery_can_be_claimed_for_one_destination(store: app.Store) -> None:
     receive(store)
-    store.jobs.done(claimed(store), MADE, Stored(name="f", sha256="s", bytes=1), ("A", "B"))
+    done(store, claimed(store), destinations=("A", "B"))
     way = store.deliveries.claim("d", 60, "B")
     assert way is not None
     assert way.destination == "B"
@@ -208,8 +222,7 @@ def test_a_delivery_can_be_claimed_for_one_destination(store: app.Store) -> None
 def _drain(settings: Settings, worker: str, seen: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
     store = app.store(settings)
     while (job := store.jobs.claim(worker, 60)) is not None:
-        made = {**MADE, "sop_instance_uid": f"2.25.{job.id}"}
-        store.jobs.done(job, made, Stored(name=f"f{job.id}", sha256="s", bytes=1), ("A",))
+        done(store, job, file=f"f{job.id}", sop_instance_uid=f"2.25.{job.id}")
         seen.put(job.id)
     seen.put(None)
 
@@ -242,8 +255,8 @@ def test_readers_hold_no_lock(settings: Settings, store: app.Store) -> None:
 def test_what_else_is_due_for_a_silent_destination_waits_too(store: app.Store) -> None:
     for number in range(2):
         receive(store, uid=f"1.2.{number}")
-        made = {**MADE, "sop_instance_uid": f"2.25.{number}"}
-        store.jobs.done(claimed(store), made, Stored(name=f"f{number}", sha256="s", bytes=1), ("A", "B"))
+        more = {"file": f"f{number}", "sop_instance_uid": f"2.25.{number}"}
+        done(store, claimed(store), destinations=("A", "B"), **more)
     store.deliveries.postpone("A", 60)
     assert store.deliveries.claim("d", 60, "A") is None
     assert store.deliveries.claim("d", 60, "B") is not None

@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from kit import image, save, srnode
+from kit import image, save, srnode, upscale
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
 from dicom_sr_node.derive import label
-from dicom_sr_node.process import process
-from dicom_sr_node.settings import Model
+from dicom_sr_node.pixels.reader import Reader
 from dicom_sr_node.verify import verify
 from model.upscaler import Upscaler
 
 
 @pytest.fixture
-def pair(tmp_path: Path, upscaler: Upscaler) -> tuple[Path, Path]:
+def pair(tmp_path: Path, reader: Reader, upscaler: Upscaler) -> tuple[Path, Path]:
     ds = image(128)
     ds.PixelSpacing = ["0.143", "0.143"]
     source = save(ds, tmp_path / "source.dcm")
-    made = process(source, upscaler, model=Model(), label="burned", now=datetime(2026, 1, 1, tzinfo=UTC))
     derived = tmp_path / "derived.dcm"
-    derived.write_bytes(made.content)
+    upscale(source, derived, reader, upscaler, label="burned")
     return derived, source
 
 
-def failed(derived: Path, source: Path) -> list[str]:
-    return [check.name for check in verify(derived, source) if not check.passed]
+Failed = Callable[[Path, Path], list[str]]
 
 
-def test_what_the_node_makes_passes(pair: tuple[Path, Path]) -> None:
+@pytest.fixture
+def failed(reader: Reader) -> Failed:
+    """The names of the checks that a pair of files fails."""
+    return lambda derived, source: [check.name for check in verify(derived, source, reader) if not check.passed]
+
+
+def test_what_the_node_makes_passes(pair: tuple[Path, Path], failed: Failed) -> None:
     assert failed(*pair) == []
 
 
@@ -70,7 +72,8 @@ ALTERATIONS = {
         "source series",
     ),
     "no references": (lambda ds: delattr(ds, "SourceImageSequence"), "source image"),
-    "the window": (element("WindowCenter", "2049"), "grey scale"),
+    "the window": (element("WindowCenter", "2049"), "window"),
+    "the lossy history": (element("LossyImageCompression", "01"), "lossy history"),
     "the photometric interpretation": (element("PhotometricInterpretation", "MONOCHROME1"), "grey scale"),
     "the orientation": (element("PatientOrientation", ["R", "F"]), "all else"),
     "the laterality": (element("ImageLaterality", "R"), "all else"),
@@ -91,20 +94,22 @@ ALTERATIONS = {
 
 
 @pytest.mark.parametrize(("change", "check"), ALTERATIONS.values(), ids=ALTERATIONS.keys())
-def test_what_was_altered_fails(pair: tuple[Path, Path], change: Callable[[FileDataset], None], check: str) -> None:
+def test_what_was_altered_fails(
+    pair: tuple[Path, Path], failed: Failed, change: Callable[[FileDataset], None], check: str
+) -> None:
     derived, source = pair
     ds = dcmread(derived)
     change(ds)
     assert check in failed(save(ds, derived), source)
 
 
-def test_another_source_fails(pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_another_source_fails(pair: tuple[Path, Path], failed: Failed, tmp_path: Path) -> None:
     other = save(image(128, seed=9), tmp_path / "other.dcm")
     assert "block means" in failed(pair[0], other)
     assert "size" in failed(pair[0], save(image(64), tmp_path / "small.dcm"))
 
 
-def test_a_file_that_the_node_did_not_make_fails(pair: tuple[Path, Path]) -> None:
+def test_a_file_that_the_node_did_not_make_fails(pair: tuple[Path, Path], failed: Failed) -> None:
     assert failed(pair[1], pair[1]) == ["provenance"]
 
 

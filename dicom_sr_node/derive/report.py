@@ -1,0 +1,93 @@
+"""A measurement report (TID 1500) about one derived image: the model, and the numbers of its quality gate."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from highdicom import sr
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+
+from dicom_sr_node import __version__
+from dicom_sr_node.derive import identity
+from dicom_sr_node.derive.companion import accompany
+from dicom_sr_node.derive.identity import Maker
+from dicom_sr_node.pixels.gate import OUR_NAME
+from dicom_sr_node.quality import Quality
+
+SCHEME = "99SRNODE"  # our private coding scheme, in the conformance statement
+CODES = {
+    "SR-001": "Super-resolution quality",
+    "SR-002": "Blocks that do not average to the source value",
+    "SR-003": "Root mean square of added detail",
+    "SR-004": "Added detail as share of image contrast",
+    "SR-005": "Distance from the range seen in validation, octaves",
+    "SR-006": "Enlargement",
+}
+_NO_UNIT = sr.CodedConcept("1", "UCUM", "no units")
+_PERCENT = sr.CodedConcept("%", "UCUM", "percent")
+
+
+def report(source: Dataset, image: Dataset, quality: Quality, maker: Maker, now: datetime) -> sr.EnhancedSR:
+    """source: its header. image: the derived image, complete."""
+    algorithm = sr.AlgorithmIdentification(
+        name=maker.model[:64],
+        version=maker.version,
+        manufacturer=OUR_NAME,
+        parameters=[f"scale={maker.scale}", f"weights sha256={maker.sha256}"],
+    )
+    numbers = {
+        "SR-002": (quality.wrong_blocks, _NO_UNIT),
+        "SR-003": (round(quality.detail.rms, 4), _NO_UNIT),
+        "SR-004": (round(100 * quality.detail.share, 4), _PERCENT),
+        "SR-005": (quality.score, _NO_UNIT),
+        "SR-006": (maker.scale, _NO_UNIT),
+    }
+    device = sr.DeviceObserverIdentifyingAttributes(
+        uid=identity.device_uid(maker),
+        name=OUR_NAME,
+        manufacturer_name=OUR_NAME,
+        model_name=maker.model[:64],
+        serial_number=maker.sha256[:16],
+    )
+    group = sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=sr.TrackingIdentifier(
+            uid=identity.companion_uid(source, maker, "tracking", str(image.SOPInstanceUID)), identifier="derived image"
+        ),
+        finding_type=_code("SR-001"),
+        algorithm_id=algorithm,
+        measurements=[
+            sr.Measurement(name=_code(key), value=float(value), unit=unit)
+            for key, (value, unit) in numbers.items()
+            if value is not None
+        ],
+        source_images=[sr.SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID)],
+    )
+    content = sr.MeasurementReport(
+        observation_context=sr.ObservationContext(
+            observer_device_context=sr.ObserverContext(
+                observer_type=codes.DCM.Device, observer_identifying_attributes=device
+            )
+        ),
+        procedure_reported=sr.CodedConcept("168537006", "SCT", "Plain radiography"),
+        imaging_measurements=[group],
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    made = sr.EnhancedSR(
+        evidence=[image, source],
+        content=content[0],
+        series_instance_uid=identity.companion_uid(source, maker, "report series", str(source.SeriesInstanceUID)),
+        series_number=identity.series_number(source) + 2 * identity.SERIES_NUMBER_OFFSET,
+        sop_instance_uid=identity.companion_uid(source, maker, "report", str(image.SOPInstanceUID)),
+        instance_number=1,
+        manufacturer=OUR_NAME,
+        is_complete=True,
+        series_description=f"AI SR x{maker.scale} quality",
+    )
+    accompany(made, source, maker, now)
+    made.SoftwareVersions = [__version__, maker.sha256]
+    return made
+
+
+def _code(key: str) -> sr.CodedConcept:
+    return sr.CodedConcept(key, SCHEME, CODES[key])

@@ -1,0 +1,61 @@
+"""One window for each derived image.
+
+Of several pairs of Window Center and Window Width, Orthanc's web viewer takes none and makes one of its own, far too
+hard (measured); one alone is shown rightly. So the first usable pair of the source is kept, with the digits it was
+written in (PS3.3 C.11.2.1.2).
+"""
+
+from __future__ import annotations
+
+import math
+
+from pydicom import DataElement, Dataset
+
+from dicom_sr_node.derive.elements import text_of, verbatim
+
+KEYWORDS = ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation")
+
+
+def windows(source: Dataset) -> list[tuple[float, float]]:
+    """Every usable (center, width) of the source, in its order."""
+    centers, widths = (_numbers(text_of(source, keyword)) for keyword in KEYWORDS[:2])
+    pairs = list(zip(centers, widths, strict=False))
+    return [(center, width) for center, width in pairs if math.isfinite(center) and width > 0]
+
+
+def single(source: Dataset) -> Dataset:
+    """The window elements of a derived image: the source's as they are, unless they hold several pairs."""
+    result = Dataset()
+    texts = {keyword: text_of(source, keyword) for keyword in KEYWORDS}
+    several = max(texts[keyword].count("\\") for keyword in KEYWORDS[:2]) > 0
+    index = _first_usable(texts) if several else 0
+    for keyword in KEYWORDS:
+        if keyword not in source:
+            continue
+        if not several:
+            if (element := verbatim(source, keyword)) is not None:
+                result[keyword] = element
+            continue
+        parts = texts[keyword].split("\\")
+        if index < len(parts) and parts[index].strip().isascii() and parts[index].strip():
+            result[keyword] = DataElement(keyword, "LO" if keyword == KEYWORDS[2] else "DS", parts[index].strip())
+    return result
+
+
+def _first_usable(texts: dict[str, str]) -> int:
+    centers, widths = (_numbers(texts[keyword]) for keyword in KEYWORDS[:2])
+    for index, (center, width) in enumerate(zip(centers, widths, strict=False)):
+        if math.isfinite(center) and width > 0:
+            return index
+    return 0
+
+
+def _numbers(text: str) -> list[float]:
+    """NaN for what is no number."""
+    found = []
+    for part in text.split("\\"):
+        try:
+            found.append(float(part))
+        except ValueError:
+            found.append(math.nan)
+    return found

@@ -1,0 +1,203 @@
+"""Files of others are read and decoded in a process of their own, with limits on its memory and computing time.
+
+A codestream that crashes the decoder, blows up or never ends costs this process and nothing else.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import multiprocessing
+import os
+import resource
+import signal
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from dicom_sr_node import routing, tolerance
+from dicom_sr_node.errors import DecoderDied, NodeError, Skipped, Undecodable, Unreadable
+from dicom_sr_node.pixels import gate, header
+from dicom_sr_node.pixels.decode import decode
+from dicom_sr_node.pixels.frame import Frame
+from dicom_sr_node.records import Reason
+from dicom_sr_node.settings import Model, Rule, Work
+
+Answer = TypeVar("Answer")
+
+_START_S = 60.0
+_FAULTS_OF_THE_IMAGE: dict[int, str] = {
+    signal.SIGSEGV: "the decoder crashed",
+    signal.SIGABRT: "the decoder crashed",
+    signal.SIGBUS: "the decoder crashed",
+    signal.SIGFPE: "the decoder crashed",
+    signal.SIGILL: "the decoder crashed",
+    signal.SIGXCPU: "decoding took too long (work.decode_limit_s)",
+}
+_PATIENCE = 4  # real time allowed for each second of computing time: other processes want the cores, too
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What may pass, and how far it may be enlarged."""
+
+    rules: tuple[Rule, ...]
+    model: Model
+    scales: tuple[int, ...]  # that the generator serves, largest first
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """An image that is to be upscaled."""
+
+    rule: Rule
+    scale: int
+    frame: Frame
+
+
+def admit(path: Path, admission: Admission) -> Admitted:
+    """The way from a file to pixels.
+
+    Raises Skipped, Unreadable, Undecodable; what is skipped was never decoded.
+    """
+    size, most = path.stat().st_size, gate.most_bytes(admission.model)
+    if size > most:
+        raise Skipped(
+            Reason.TOO_LARGE, f"the file has {size >> 20} MiB, images within the cap at most {most >> 20} MiB"
+        )
+    source = header.read(path)
+    with header.usable():
+        header.identity_of(source)
+        rule = gate.admit(source, routing.rule_for(source, admission.rules))
+        scale = gate.scale_for(source.Rows, source.Columns, admission.model, admission.scales)
+        return Admitted(rule, scale, decode(source))
+
+
+def frame(path: Path) -> Frame:
+    """The pixels of any grayscale file, whether it may be upscaled or not. Raises Unreadable, Undecodable."""
+    source = header.read(path)
+    with header.usable():
+        return decode(source)
+
+
+class Reader:
+    """The process, seen from outside; started when it is first needed, and again after it died."""
+
+    def __init__(self, limits: Work) -> None:
+        self._limits = limits
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def admit(self, path: Path, admission: Admission) -> Admitted:
+        """`admit` in the other process. Raises what it raises, and DecoderDied."""
+        return self._ask(admit, path, admission)
+
+    def frame(self, path: Path) -> Frame:
+        """`frame` in the other process. Raises what it raises, and DecoderDied."""
+        return self._ask(frame, path)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+        if self._pipe is not None:
+            self._pipe.close()
+        self._process = self._pipe = None
+
+    def _ask(self, task: Callable[..., Answer], *arguments: object) -> Answer:
+        try:
+            pipe = self._started()
+            pipe.send((task, arguments))
+            if not pipe.poll(self._limits.decode_limit_s * _PATIENCE):
+                self.close()
+                raise DecoderDied(f"no answer within {self._limits.decode_limit_s * _PATIENCE:g} s")
+            answer = pipe.recv()
+        except (EOFError, OSError) as error:
+            raise self._why_it_died() from error
+        if isinstance(answer, NodeError):
+            raise answer
+        return answer  # type: ignore[no-any-return]
+
+    def _started(self) -> Connection:
+        if self._process is not None and not self._process.is_alive():
+            self.close()
+        if self._pipe is None:
+            context = multiprocessing.get_context("spawn")
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(target=_serve, args=(theirs, self._limits), name="decode", daemon=True)
+            self._process.start()
+            theirs.close()
+            if not self._pipe.poll(_START_S):
+                self.close()
+                raise DecoderDied(f"the process that decodes did not start within {_START_S:g} s")
+            self._pipe.recv()
+        return self._pipe
+
+    def _why_it_died(self) -> NodeError:
+        code = 0
+        if self._process is not None:
+            self._process.join(timeout=5)
+            code = self._process.exitcode or 0
+        self.close()
+        if -code in _FAULTS_OF_THE_IMAGE:
+            return Undecodable(_FAULTS_OF_THE_IMAGE[-code])
+        return DecoderDied(f"the process that decodes ended with exit code {code}")
+
+
+def _serve(pipe: Connection, limits: Work) -> None:
+    """The process: one answer for each question until nobody asks any more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    tolerance.accept_faults_of_others()
+    logging.disable()  # what decoders say of a file may hold parts of it
+    warnings.simplefilter("ignore")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit_memory(limits.decode_memory_mb << 20)
+    try:
+        pipe.send("ready")
+        while True:
+            task, arguments = pipe.recv()
+            _limit_time(limits.decode_limit_s)
+            try:
+                answer = task(*arguments)
+            except (Skipped, Unreadable, Undecodable) as reason:
+                answer = reason
+            except MemoryError:
+                answer = Undecodable(f"decoding needs more than {limits.decode_memory_mb} MB (work.decode_memory_mb)")
+            except OSError as error:
+                answer = DecoderDied(f"the file cannot be read: {error}")
+            except BaseException as error:  # whatever a damaged file makes a library raise, panics of Rust among it
+                answer = Undecodable(f"the image cannot be read: {type(error).__name__}: {error}")
+            pipe.send(answer)
+            del answer
+            gc.collect()
+    except (EOFError, BrokenPipeError):
+        return
+
+
+def _limit_memory(more: int) -> None:
+    """So much address space more than the process has now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _limit_time(more: float) -> None:
+    """So much computing time from now on; then SIGXCPU ends the process."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = math.ceil(used.ru_utime + used.ru_stime + more)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))

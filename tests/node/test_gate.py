@@ -1,0 +1,113 @@
+"""The gate: every reason of the closed list, told before anything is decoded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kit import image, shared
+from pydicom import Dataset, dcmread
+from pydicom.uid import SecondaryCaptureImageStorage
+
+from dicom_sr_node.errors import Skipped
+from dicom_sr_node.pixels import gate
+from dicom_sr_node.records import Reason
+from dicom_sr_node.routing import EVERYTHING
+from dicom_sr_node.settings import Match, Model, Rule
+
+MG = gate.DigitalMammographyXRayImageStorageForPresentation
+FOR_MG = Rule(name="mammography", match=Match(modality=("MG",)))
+
+
+def changed(**values: object) -> Dataset:
+    ds = image()
+    for keyword, value in values.items():
+        setattr(ds, keyword, value)
+    return ds
+
+
+def equipment(code: str) -> list[Dataset]:
+    purpose, item = Dataset(), Dataset()
+    purpose.CodeValue, purpose.CodingSchemeDesignator = code, "DCM"
+    item.PurposeOfReferenceCodeSequence = [purpose]
+    return [item]
+
+
+@pytest.mark.parametrize("modality", ["CR", "DX"])
+def test_a_radiograph_is_admitted(modality: str) -> None:
+    assert gate.admit(image(modality=modality), EVERYTHING) is EVERYTHING
+
+
+def test_equipment_that_only_processed_an_image_is_no_reason() -> None:
+    gate.admit(changed(ContributingEquipmentSequence=equipment("109102")), EVERYTHING)
+
+
+REASONS: dict[Reason, list[dict[str, Any]]] = {
+    Reason.NOT_A_RADIOGRAPH: [
+        {"SOPClassUID": SecondaryCaptureImageStorage},
+        {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.1.1"},
+        {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1.2.1"},
+    ],
+    Reason.MAMMOGRAPHY: [{"SOPClassUID": MG, "Modality": "MG"}],
+    Reason.OURS: [
+        {"ImageType": ["DERIVED", "SECONDARY", "", "AI_SUPERRES"]},
+        {"Manufacturer": "dicom_sr_node", "ImageType": "DERIVED"},
+    ],
+    Reason.BY_AI: [{"SyntheticData": "YES"}, {"ContributingEquipmentSequence": equipment("109100")}],
+    Reason.FOR_PROCESSING: [{"PresentationIntentType": "FOR PROCESSING"}],
+    Reason.ENCRYPTED: [{"EncryptedAttributesSequence": []}],
+    Reason.NO_PIXELS: [{"PixelData": None}, {"PixelData": b""}],
+    Reason.MULTI_FRAME: [{"NumberOfFrames": 2}],
+    Reason.COLOUR: [
+        {"SamplesPerPixel": 3},
+        {"PhotometricInterpretation": "PALETTE COLOR"},
+        {"PhotometricInterpretation": "RGB"},
+    ],
+    Reason.DEPTH: [{"BitsAllocated": 32}, {"BitsAllocated": 1}, {"BitsAllocated": None}],
+    Reason.QUALITY_CONTROL: [{"QualityControlImage": "YES"}],
+    Reason.TOO_SMALL: [{"Rows": 15}, {"Columns": 0}],
+}
+
+
+@pytest.mark.parametrize(
+    ("reason", "values"), [(reason, values) for reason, all_values in REASONS.items() for values in all_values]
+)
+def test_each_reason_to_skip_is_told(reason: Reason, values: dict[str, object]) -> None:
+    with pytest.raises(Skipped) as caught:
+        gate.admit(changed(**values), EVERYTHING)
+    assert caught.value.reason is reason
+    assert str(caught.value).startswith(f"{reason}: ")
+
+
+def test_mammography_is_upscaled_where_a_rule_names_it() -> None:
+    mammogram = changed(SOPClassUID=MG, Modality="MG")
+    assert gate.admit(mammogram, FOR_MG) is FOR_MG
+
+
+def test_an_image_that_no_rule_takes_is_told() -> None:
+    with pytest.raises(Skipped, match="no rule: no rule takes modality DX"):
+        gate.admit(image(), None)
+
+
+def test_scale_auto_takes_the_largest_that_fits() -> None:
+    model = Model(max_output_megapixels=64)
+    assert gate.scale_for(2000, 2000, model, (4, 2)) == 4
+    assert gate.scale_for(3000, 3000, model, (4, 2)) == 2
+    with pytest.raises(Skipped, match="too large: 5000x5000 at x2 is 100 megapixels, the cap is 64"):
+        gate.scale_for(5000, 5000, model, (4, 2))
+    with pytest.raises(Skipped, match="too large"):
+        gate.scale_for(3000, 3000, Model(scale=4), (4, 2))
+    with pytest.raises(Skipped, match="too large"):
+        gate.scale_for(20, 40000, Model(), (4, 2))
+
+
+def test_real_files_are_admitted_or_skipped_as_they_should() -> None:
+    expected = {"mg-": Reason.MAMMOGRAPHY, "sc-": Reason.NOT_A_RADIOGRAPH}
+    for path in sorted(shared("dicom").glob("*.dcm")):
+        ds = dcmread(path)
+        if path.name.startswith(("cr-", "dx-")):
+            gate.admit(ds, EVERYTHING)
+        elif path.name[:3] in expected:
+            with pytest.raises(Skipped) as caught:
+                gate.admit(ds, EVERYTHING)
+            assert caught.value.reason is expected[path.name[:3]]
