@@ -79,21 +79,27 @@ class Fenced(NodeError):
 class DeliveryError(NodeError):
     """An object did not reach its destination."""
 
+    fate = "dead at once, with the peer's words"
+
 
 class PeerUnreachable(DeliveryError):
     """No connection, a rejected or broken association, or a timeout."""
 
     retryable = True
+    fate = "tried again, with growing pauses, for ever"
 
 
 class PeerBusy(DeliveryError):
     """The peer cannot take the object now."""
 
     retryable = True
+    fate = "tried again, with growing pauses, for ever"
 
 
 class PeerDoubts(PeerBusy):
     """The peer answered a failure that may pass, but not for ever."""
+
+    fate = "tried three times, then dead"
 
 
 class PeerRefused(DeliveryError):

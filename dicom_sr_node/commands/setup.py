@@ -1,8 +1,9 @@
-"""`srnode config` and `srnode models`: what this node is set up with."""
+"""`srnode config`, `srnode models` and `srnode conformance`: what this node is set up with, and what it promises."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,8 +11,25 @@ import typer
 from dicom_sr_node.commands.options import FAILED, Config, Json, console, load, say, show, table
 from dicom_sr_node.errors import ConfigRefused
 
+cli = typer.Typer()
 config_cli = typer.Typer(help="The configuration.", no_args_is_help=True)
 models_cli = typer.Typer(help="The weights that are installed.", no_args_is_help=True)
+
+
+@cli.command()
+def conformance(
+    update: Annotated[
+        Path | None, typer.Option(help="Make the tables of this document anew instead of printing them.")
+    ] = None,
+) -> None:
+    """The tables of the DICOM conformance statement, as Markdown, made from the code."""
+    from dicom_sr_node import conformance as statement
+
+    if update is None:
+        print(statement.render())
+        return
+    update.write_text(statement.filled(update.read_text(encoding="utf-8")), encoding="utf-8")
+    say(f"{update}: its tables are those of this version")
 
 
 @config_cli.command("check")

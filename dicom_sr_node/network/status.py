@@ -9,6 +9,12 @@ OUT_OF_RESOURCES = 0xA700
 DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 
+ANSWERS = {  # of our own C-STORE SCP
+    SUCCESS: "synced to the disk and committed; also what is not upscaled, and what came before",
+    OUT_OF_RESOURCES: "it could not be stored now (disk, database): send it again later",
+    DATA_SET_DOES_NOT_MATCH: "SOP Class or Instance UID of the data set is not that of the request",
+    CANNOT_UNDERSTAND: "no readable identity: a UID is missing or none, or the first elements cannot be parsed",
+}
 TEXTS = {
     0x0110: "processing failure",
     0x0111: "duplicate SOP instance",

@@ -26,6 +26,7 @@ COMMANDS = [
     "upscale",
     "verify",
     "status",
+    "conformance",
     "echo",
     "send",
     "jobs,ls",
