@@ -14,7 +14,6 @@ from dicom_sr_node.errors import NodeError, NotFound
 
 if TYPE_CHECKING:
     from dicom_sr_node.upscale import Batch, Outcome
-    from dicom_sr_node.verify import Check
 
 cli = typer.Typer()
 
@@ -123,26 +122,38 @@ def verify(
     source: Annotated[Path, typer.Argument(help="The DICOM file it was made from.")],
     as_json: Json = False,
 ) -> None:
-    """Hold a derived image against its source: pixels, geometry, identity, provenance; each PASS or FAIL."""
-    from dicom_sr_node import tolerance
+    """Hold a derived image against its source: pixels, geometry, identity, provenance; each PASS or FAIL.
+
+    The table can be filed: it names both files, their hashes, the software and the time.
+    """
+    from dicom_sr_node import __version__, tolerance
     from dicom_sr_node.pixels.reader import Reader
     from dicom_sr_node.settings import Work
+    from dicom_sr_node.verify import subject
     from dicom_sr_node.verify import verify as check_all
 
     tolerance.accept_faults_of_others()
     try:
         with Reader(Work()) as reader:
             checks = check_all(derived, source, reader)
+        files = {name: subject(path) for name, path in (("derived", derived), ("source", source))}
     except OSError as error:
         raise NodeError(str(error)) from error
     passed = all(check.passed for check in checks)
+    made = f"dicom_sr_node {__version__}, {datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}"
+    value = {"passed": passed, "by": made, **{name: vars(one) for name, one in files.items()}}
     rows = [{"check": check.name, "passed": check.passed, "found": check.found} for check in checks]
-    show(as_json, {"passed": passed, "checks": rows}, lambda: _print_checks(checks, passed))
+
+    def human() -> None:
+        say(f"{'verified by':18} {made}")
+        for name, one in files.items():
+            say(f"{name:18} {one.file}")
+            say(f"{'':18} SOP Instance UID {one.sop_instance_uid}")
+            say(f"{'':18} sha256 {one.sha256}")
+        for check in checks:
+            say(f"{check.name:18} {'PASS' if check.passed else 'FAIL'}  {check.found}")
+        say(f"{'verify':18} {'PASS' if passed else 'FAIL'}")
+
+    show(as_json, {**value, "checks": rows}, human)
     if not passed:
         raise typer.Exit(FAILED)
-
-
-def _print_checks(checks: list[Check], passed: bool) -> None:
-    for check in checks:
-        say(f"{'PASS' if check.passed else 'FAIL'}  {check.name:18} {check.found}")
-    say(f"verify: {'PASS' if passed else 'FAIL'}")

@@ -24,6 +24,17 @@ CODES = {
     "SR-005": "Distance from the range seen in validation, octaves",
     "SR-006": "Enlargement",
 }
+_NEEDED = (  # of evidence, by highdicom
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
 _NO_UNIT = sr.CodedConcept("1", "UCUM", "no units")
 _PERCENT = sr.CodedConcept("%", "UCUM", "percent")
 
@@ -74,7 +85,7 @@ def report(source: Dataset, image: Dataset, quality: Quality, maker: Maker, now:
         title=codes.DCM.ImagingMeasurementReport,
     )
     made = sr.EnhancedSR(
-        evidence=[image, source],
+        evidence=[_evidence(image), _evidence(source)],
         content=content[0],
         series_instance_uid=identity.companion_uid(source, maker, "report series", str(source.SeriesInstanceUID)),
         series_number=identity.series_number(source) + 2 * identity.SERIES_NUMBER_OFFSET,
@@ -87,6 +98,16 @@ def report(source: Dataset, image: Dataset, quality: Quality, maker: Maker, now:
     accompany(made, source, maker, now)
     made.SoftwareVersions = [__version__, maker.sha256]
     return made
+
+
+def _evidence(ds: Dataset) -> Dataset:
+    """An instance as highdicom wants it; the text of the source may be anything, and is put in unread afterwards."""
+    instance = Dataset()
+    instance.SOPClassUID, instance.SOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
+    instance.StudyInstanceUID, instance.SeriesInstanceUID = ds.StudyInstanceUID, ds.SeriesInstanceUID
+    for keyword in _NEEDED:
+        setattr(instance, keyword, None)
+    return instance
 
 
 def _code(key: str) -> sr.CodedConcept:

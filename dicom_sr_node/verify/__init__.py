@@ -5,6 +5,8 @@ Each check is one promise: PASS or FAIL, with what was found.
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_sr_node.errors import Undecodable
@@ -14,7 +16,23 @@ from dicom_sr_node.verify.attributes import attribute_checks
 from dicom_sr_node.verify.check import Check, maker_of
 from dicom_sr_node.verify.pixels import pixel_checks
 
-__all__ = ["Check", "verify"]
+__all__ = ["Check", "Subject", "subject", "verify"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One of the two files, as a report names it."""
+
+    file: str
+    sop_instance_uid: str
+    sha256: str  # of the whole file
+
+
+def subject(path: Path) -> Subject:
+    """Raises Unreadable and OSError."""
+    uid = str(header.read(path, pixels=False).get("SOPInstanceUID") or "")
+    with path.open("rb") as file:
+        return Subject(str(path), uid, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def verify(derived_path: Path, source_path: Path, reader: Reader) -> list[Check]:

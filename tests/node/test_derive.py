@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 from kit import SYNTHETIC_DATA_WAIVER, dciodvfy_errors, image, need, process, run, save, set_pixels, shared, upscale
-from pydicom import Dataset
+from pydicom import DataElement, Dataset, dcmread
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
-from pydicom.uid import JPEG2000Lossless
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless
 
-from dicom_sr_node.derive import geometry, identity, label
+from dicom_sr_node.derive import elements, geometry, identity, label
 from dicom_sr_node.derive.identity import Maker
 from dicom_sr_node.errors import Skipped, Unreadable
-from dicom_sr_node.pixels import gate
+from dicom_sr_node.pixels import gate, header
 from dicom_sr_node.pixels.decode import decode
 from dicom_sr_node.pixels.reader import Reader
 from dicom_sr_node.routing import EVERYTHING
+from dicom_sr_node.settings import Match, Rule
 from dicom_sr_node.verify import verify
 from model.consistency import block_sums
 from model.upscaler import Upscaler
@@ -346,3 +347,109 @@ def test_an_element_of_the_wrong_kind_is_a_damaged_file(
     setattr(source, keyword, value)
     with pytest.raises(Unreadable, match="cannot be used"):
         process(save(source, tmp_path / "a.dcm"), reader, upscaler)
+
+
+@pytest.mark.parametrize(
+    ("center", "width", "kept"),
+    [
+        ("2000", "800", ("2000", "800")),
+        (["2000", "1000"], ["1500", "800"], ("2000", "1500")),
+        (["2000.50", "1000"], ["1.5e3"], ("2000.50", "1.5e3")),
+        (["", "1000"], ["", "800"], ("1000", "800")),
+        (["2000", "1000"], ["0", "800"], ("1000", "800")),
+    ],
+)
+def test_of_several_windows_the_first_usable_one_is_kept_with_its_digits(
+    tmp_path: Path, derive: Derive, center: Any, width: Any, kept: tuple[str, str]
+) -> None:
+    source = image()
+    source.WindowCenter, source.WindowWidth = center, width
+    if isinstance(center, list):
+        source.WindowCenterWidthExplanation = ["NORMAL", "HARDER"]
+    derive(source)
+    written = (tmp_path / "derived.dcm").read_bytes()
+    ds = dcmread(tmp_path / "derived.dcm")
+    assert tuple(elements.text_of(ds, keyword) for keyword in ("WindowCenter", "WindowWidth")) == kept
+    assert written.count(b"\x28\x00\x50\x10DS") == 1
+    if isinstance(center, list):
+        assert ds.WindowCenterWidthExplanation == ("NORMAL" if kept[0].startswith("2000") else "HARDER")
+
+
+def test_a_result_keeps_within_what_was_measured(derive: Derive) -> None:
+    source = image()
+    set_pixels(source, np.clip(decode(source).values, 500, 3000))
+    values = decode(derive(source)).values
+    assert (values.min(), values.max()) == (500, 3000)
+
+
+@pytest.mark.parametrize("allocated", [8, 16])
+@pytest.mark.parametrize("syntax", ["implicit", "explicit"])
+def test_signed_values_and_their_padding_keep_their_sign(
+    tmp_path: Path, reader: Reader, derive: Derive, allocated: int, syntax: str
+) -> None:
+    source = image()
+    values = decode(source).values.astype(int) // (16 if allocated == 8 else 1) - (128 if allocated == 8 else 2048)
+    values[:10] = low = values.min() - (0 if allocated == 8 else 100)
+    set_pixels(source, values.astype(f"i{allocated // 8}"))
+    source.BitsStored, source.HighBit, source.PixelRepresentation = allocated, allocated - 1, 1
+    for keyword, value in (
+        ("PixelPaddingValue", low),
+        ("SmallestImagePixelValue", low),
+        ("LargestImagePixelValue", values.max()),
+    ):
+        source[keyword] = DataElement(keyword, "SS", int(value))
+    if syntax == "implicit":
+        source.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+        source.set_original_encoding(True, True)
+    derived = derive(source)
+    assert derived.PixelPaddingValue == low
+    assert (derived.SmallestImagePixelValue, derived.LargestImagePixelValue) == (low, values.max())
+    found = decode(derived).values.astype(int)
+    assert np.array_equal(block_sums(found, 4), values * 16)
+    assert ((found == low) == (values == low).repeat(4, 0).repeat(4, 1)).all()
+    checks = verify(tmp_path / "derived.dcm", tmp_path / "derived-source.dcm", reader)
+    assert [check.name for check in checks if not check.passed] == []
+
+
+def test_an_overlay_inside_the_pixels_becomes_a_plane_of_its_own(
+    tmp_path: Path, reader: Reader, derive: Derive
+) -> None:
+    source = image()
+    plane = np.random.default_rng(5).integers(0, 2, (64, 64), dtype=np.uint16)
+    expected = decode(source).values
+    set_pixels(source, expected | plane << 14)
+    for element, vr, value in (
+        (0x0010, "US", 64),
+        (0x0011, "US", 64),
+        (0x0040, "CS", "G"),
+        (0x0050, "SS", [1, 1]),
+        (0x0100, "US", 16),
+        (0x0102, "US", 14),
+    ):
+        source.add_new((0x6000, element), vr, value)
+    derived = derive(source)
+    assert (derived[0x60000100].value, derived[0x60000102].value) == (1, 0)
+    assert np.array_equal(derived.overlay_array(0x6000), plane.repeat(4, 0).repeat(4, 1))
+    assert np.array_equal(block_sums(decode(derived).values, 4), expected.astype(np.int64) * 16)
+    checks = verify(tmp_path / "derived.dcm", tmp_path / "derived-source.dcm", reader)
+    assert [check.name for check in checks if not check.passed] == []
+
+
+@pytest.mark.parametrize("name", ["mg-ge-voi-lut-three-windows.dcm", "mg-overlay-out-of-bounds.dcm"])
+def test_a_mammogram_is_served_where_a_rule_names_it(
+    tmp_path: Path, reader: Reader, upscaler: Upscaler, name: str
+) -> None:
+    ds = header.read(shared("dicom", name))
+    whole = decode(ds).values
+    top, left = (length // 2 for length in whole.shape)
+    set_pixels(ds, np.ascontiguousarray(whole[top - 100 : top + 100, left - 90 : left + 90]))
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    source, target = save(ds, tmp_path / "mg.dcm"), tmp_path / "derived.dcm"
+    rule = Rule(name="mg", match=Match(modality=("MG",)))
+    derived = upscale(source, target, reader, upscaler, scale=2, rules=(rule,), label="burned")
+    assert derived.SOPClassUID == ds.SOPClassUID
+    assert derived.Modality == "MG"
+    assert np.ndim(derived.WindowCenter) == 0
+    assert derived.get("VOILUTSequence") == ds.get("VOILUTSequence")
+    assert [check.name for check in verify(target, source, reader) if not check.passed] == []
+    assert dciodvfy_errors(target) - dciodvfy_errors(source) <= {SYNTHETIC_DATA_WAIVER}
