@@ -243,9 +243,10 @@ def _node_toml(folder: Path, peers: dict[str, int], more: str, port: int) -> str
 class Archive:
     """A scripted PACS: answers each C-STORE with the next status of its script, then with success."""
 
-    def __init__(self, port: int | None = None, script: Sequence[int] = ()) -> None:
+    def __init__(self, port: int | None = None, script: Sequence[int] = (), syntaxes_taken: Sequence[str] = ()) -> None:
         self.port = port or free_port()
         self.script = list(script)
+        self.syntaxes_taken = list(syntaxes_taken) or syntaxes.UNCOMPRESSED
         self.received: list[Dataset] = []
         self._server: Any = None
 
@@ -256,7 +257,7 @@ class Archive:
     def start(self) -> Archive:
         ae = AE(ae_title="ARCHIVE")
         for uid in syntaxes.storage_classes("all"):
-            ae.add_supported_context(uid, syntaxes.UNCOMPRESSED)
+            ae.add_supported_context(uid, self.syntaxes_taken)
         ae.add_supported_context("1.2.840.10008.1.1")
         handlers = [(evt.EVT_C_STORE, self._store)]
         self._server = ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)

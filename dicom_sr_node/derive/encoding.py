@@ -1,7 +1,7 @@
 """Derived objects as files: JPEG-LS lossless for those who take it, plain for all others, the same values in both.
 
-JPEG-LS and not JPEG 2000: within 3 % of its size on derived images, written four times and read five times as fast,
-and dcmtk and Orthanc read it without a plugin (measured, `tests/bench`).
+JPEG-LS and not JPEG 2000: a few percent larger on derived images, but written and read several times as fast, and
+dcmtk and Orthanc read it without a plugin (measured by `make bench`).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import subprocess
 import time
@@ -11,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from kit import ENVIRONMENT, Node, free_port, image, need, run, save, wait_until
+from kit import ENVIRONMENT, Node, free_port, image, need, run, save, set_pixels, wait_until
+from pydicom.pixels import get_decoder
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 from rich.console import Console
 
 from dicom_sr_node import phantom
@@ -98,3 +101,28 @@ def _send(port: int, sources: list[Path]) -> float:
     started = time.perf_counter()
     run(need("storescu", "dcmtk"), "-R", "-aec", "SRNODE", "127.0.0.1", str(port), *sources)
     return time.perf_counter() - started
+
+
+def test_lossless_codecs_side_by_side() -> None:
+    """Size and time of the codecs a derived image could be sent in: why `derive.encoding` takes JPEG-LS."""
+    ds = image(512)
+    set_pixels(ds, Upscaler.load("cxr-x4-lite", "cpu").upscale(phantom.draw(512), 4, value_range=(0, 4095)))
+    plugins = {JPEGLSLossless: "pyjpegls", JPEG2000Lossless: "pylibjpeg"}
+    plain, megapixels = len(ds.PixelData), ds.Rows * ds.Columns / 1e6
+    for syntax, plugin in plugins.items():
+        packed = copy.deepcopy(ds)
+        packed.compress(syntax, encoding_plugin=plugin, generate_instance_uid=False)
+        encoded = seconds(
+            lambda syntax=syntax, plugin=plugin: copy.deepcopy(ds).compress(  # type: ignore[misc]
+                syntax, encoding_plugin=plugin, generate_instance_uid=False
+            ),
+            rounds=3,
+        )
+        decoder = get_decoder(syntax)
+        decoded = seconds(
+            lambda packed=packed, plugin=plugin, decoder=decoder: decoder.as_array(packed, decoding_plugin=plugin),  # type: ignore[misc]
+            rounds=3,
+        )
+        write, read = (statistics.median(taken) / megapixels for taken in (encoded, decoded))
+        smaller = plain / len(packed.PixelData)
+        console.print(f"{syntax.name}: {smaller:.2f} times smaller, {write:.3f} s/MP to write, {read:.3f} s/MP to read")

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from kit import Archive, Node, Orthanc, free_port, image, save, shared, srnode, started, wait_until
+from kit import Archive, Node, Orthanc, free_port, image, need, run, save, shared, srnode, started, wait_until
 from pydicom import dcmread
+from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 
+from dicom_sr_node.network import syntaxes
 from dicom_sr_node.pixels.reader import Reader
 from dicom_sr_node.records import State
 from dicom_sr_node.verify import verify
@@ -91,6 +93,44 @@ def test_without_a_destination_results_go_to_the_folder(tmp_path: Path, reader: 
     assert all(check.passed for check in verify(derived, source, reader))
     ds = dcmread(derived)
     assert derived.parts[-2:] == (ds.SeriesInstanceUID, f"{ds.SOPInstanceUID}.dcm")
+
+
+@pytest.mark.parametrize(
+    "taken", [[JPEGLSLossless], [ImplicitVRLittleEndian], []], ids=["jpeg-ls", "implicit", "plain"]
+)
+@pytest.mark.parametrize("wish", ["jpeg-ls", "none"])
+def test_a_result_goes_out_compressed_where_that_is_taken_and_holds_the_same(
+    tmp_path: Path, reader: Reader, taken: list[str], wish: str
+) -> None:
+    source, more = save(image(), tmp_path / "a.dcm"), f'compression = "{wish}"'
+    both = [*taken, *(syntaxes.UNCOMPRESSED if JPEGLSLossless in taken else [])]
+    with started(Archive(syntaxes_taken=both)) as archive:
+        node = Node.configure(tmp_path, peers={"ARCHIVE": archive.port})
+        node.config.write_text(node.config.read_text().replace("[peers.ARCHIVE]", f"[peers.ARCHIVE]\n{more}"))
+        with started(node):
+            node.storescu(source)
+            node.wait(jobs=1)
+        (arrived,) = archive.received
+    compressed = JPEGLSLossless in taken and wish == "jpeg-ls"
+    assert (arrived.file_meta.TransferSyntaxUID == JPEGLSLossless) is compressed
+    derived = tmp_path / "derived.dcm"
+    arrived.save_as(derived, enforce_file_format=True)
+    assert all(check.passed for check in verify(derived, source, reader))
+
+
+def test_one_image_in_six_codecs_has_one_result(node: Node, archive: Archive, tmp_path: Path) -> None:
+    plain = save(image(), tmp_path / "plain.dcm")
+    node.storescu(plain)
+    for option, syntax in (("-xv", JPEG2000Lossless), ("-xt", JPEGLSLossless), ("-xr", RLELossless)):
+        ds = dcmread(plain)
+        ds.compress(syntax, generate_instance_uid=False)
+        node.storescu(save(ds, tmp_path / "packed.dcm"), options=(option,))
+    for option, tool, how in (("-xs", "dcmcjpeg", "+e1"), ("-xb", "dcmconv", "+tb")):
+        run(need(tool, "dcmtk"), how, plain, tmp_path / "packed.dcm")
+        node.storescu(tmp_path / "packed.dcm", options=(option,))
+    jobs = node.wait(jobs=6)
+    assert [job["state"] for job in jobs] == ["done"] * 6
+    assert len(archive.uids) == 1
 
 
 def test_our_own_output_sent_back_is_skipped_and_said_so(node: Node, archive: Archive, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from kit import (
     wait_until,
 )
 from pydicom import dcmread
+from pydicom.uid import JPEGLSLossless
 
 from dicom_sr_node.pixels.reader import Reader
 from dicom_sr_node.verify import verify
@@ -46,6 +47,7 @@ def test_each_eligible_image_reaches_orthanc_once_in_one_derived_series(
     assert len(orthanc.get("/series")) == len({ds.SeriesInstanceUID for ds in by_source.values()})
     for number, entry in enumerate(arrived):
         derived = orthanc.file(entry["ID"], tmp_path / f"derived{number}.dcm")
+        assert dcmread(derived).file_meta.TransferSyntaxUID == JPEGLSLossless  # which Orthanc accepts
         source = _source_of(derived, by_source)
         failed = [check for check in verify(derived, source, reader) if not check.passed]
         assert not failed

@@ -57,10 +57,10 @@ def borders(length: int, upscaler: Upscaler, scale: int) -> list[int]:
 def test_the_gradient_across_tile_borders_is_no_larger_than_elsewhere(upscaler: Upscaler, scale: int) -> None:
     low = phantom.draw(400, seed=11)
     high = upscaler.upscale(low, scale, value_range=(0, 4095)).astype(np.float64)
-    for image in (high, high.T):
+    for across in (high, high.T):
         at = np.array(borders(400, upscaler, scale))
         assert len(at) >= 4
-        steps = np.abs(np.diff(image, axis=1)).mean(axis=0)  # step i lies between columns i and i + 1
+        steps = np.abs(np.diff(across, axis=1)).mean(axis=0)  # step i lies between columns i and i + 1
         block = steps[: len(steps) // scale * scale].reshape(-1, scale)
         for place in at:
             # the same place within a block, in the blocks around: steps across a block's edge differ from those inside
