@@ -17,6 +17,7 @@ from dicom_sr_node.pixels.gate import OUR_NAME
 
 IMPLEMENTATION_CLASS_UID = "2.25.331494176947561040354149900150618908790"  # fixed, of this software
 IMPLEMENTATION_VERSION = f"SRNODE_{__version__}"[:16]
+REVISION = 2  # grows when this software makes other pixels of the same source and weights: other UIDs then
 SERIES_NUMBER_OFFSET = 9000  # behind everything that a modality numbers
 
 _NAMESPACE = UUID("5336ce33-8e56-43bd-9a27-87df63afe0a9")
@@ -37,7 +38,7 @@ class Maker:
     @property
     def key(self) -> str:
         """One line that differs where results may differ."""
-        return f"{self.sha256}|x{self.scale}|label={self.label}"
+        return f"{self.sha256}|x{self.scale}|label={self.label}|revision {REVISION}"
 
 
 def sop_instance_uid(source: Dataset, frame: Frame, maker: Maker) -> str:

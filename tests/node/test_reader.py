@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +10,9 @@ from pathlib import Path
 import faults
 import numpy as np
 import pytest
-from kit import image, save, set_pixels, shared
-from pydicom import Dataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGLSLossless,
-    RLELossless,
-)
+from hostile import COSTLY, claiming, mutated, siz, with_data_set
+from kit import image, save
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_sr_node.errors import DecoderDied, Skipped, Undecodable, Unreadable
 from dicom_sr_node.pixels import header
@@ -87,35 +79,17 @@ def test_what_it_reads_is_what_decode_gives(reader: Reader, good: Path) -> None:
     assert np.array_equal(reader.frame(good).values, admitted.frame.values)
 
 
-def siz(columns: int, rows: int) -> bytes:
-    """The main header of a JPEG 2000 codestream that claims this size, 610 bytes in all."""
-    size = struct.pack(">HHH8LH3B", 0xFF51, 41, 0, columns, rows, 0, 0, columns, rows, 0, 0, 1, 15, 1, 1)
-    head = b"\xff\x4f" + size + b"\xff\x52\x00\x0c\x00\x00\x00\x01\x00\x05\x04\x04\x00\x01"
-    return (head + b"\xff\x5c\x00\x13\x40" + b"\x40" * 16 + b"\xff\x90\x00\x0a\x00\x00\x00\x00\x00\x00\x00\x01").ljust(
-        610, b"\xff"
-    )
-
-
-def compressed(codestream: bytes, rows: int, columns: int) -> Dataset:
-    ds = image()
-    ds.Rows, ds.Columns = rows, columns
-    ds.PixelData = encapsulate([codestream])
-    ds["PixelData"].is_undefined_length = True
-    ds.file_meta.TransferSyntaxUID = JPEG2000Lossless
-    return ds
-
-
 def test_a_codestream_that_claims_to_be_huge_costs_nothing(reader: Reader, tmp_path: Path) -> None:
     bomb = siz(65535, 65535)
     assert len(bomb) == 610
-    honest = save(compressed(bomb, 65535, 65535), tmp_path / "honest.dcm")
+    honest = save(claiming(bomb, 65535, 65535), tmp_path / "honest.dcm")
     with pytest.raises(Skipped) as caught:
         reader.admit(honest, ADMISSION)
     assert caught.value.reason is Reason.TOO_LARGE
-    lying = save(compressed(bomb, 64, 64), tmp_path / "lying.dcm")
+    lying = save(claiming(bomb, 64, 64), tmp_path / "lying.dcm")
     with pytest.raises(Undecodable, match="the codestream is 65535x65535 with 1 component"):
         reader.admit(lying, ADMISSION)
-    within = save(compressed(siz(3000, 3000), 3000, 3000), tmp_path / "within.dcm")
+    within = save(claiming(siz(3000, 3000), 3000, 3000), tmp_path / "within.dcm")
     with pytest.raises(Undecodable):
         reader.admit(within, ADMISSION)
 
@@ -138,34 +112,7 @@ def test_a_deflated_file_that_inflates_without_bound_is_ended(reader: Reader, tm
         reader.admit(bomb, ADMISSION)
 
 
-def element(tag: int, vr: bytes, value: bytes) -> bytes:
-    return struct.pack("<HH2sH", tag >> 16, tag & 0xFFFF, vr, len(value)) + value
-
-
-def with_data_set(path: Path, content: bytes) -> Path:
-    """A file whose data set is just these bytes."""
-    whole = save(image(), path).read_bytes()
-    start = 144 + int.from_bytes(whole[140:144], "little")
-    path.write_bytes(whole[:start] + content)
-    return path
-
-
-def nested(depth: int) -> bytes:
-    start = struct.pack("<HH2sHL", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF) + struct.pack(
-        "<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF
-    )
-    return start * depth
-
-
-HEADERS = {
-    "a million elements": element(0x00091001, b"LO", b"") * 1_000_000,
-    "a million elements before the identity": element(0x00080000, b"LO", b"") * 1_000_000,
-    "nested a hundred thousand times": nested(100_000),
-    "an element of 4 GiB": struct.pack("<HH2sHL", 0x0008, 0x1140, b"OB", 0, 0xFFFFFFF0) + b"\0" * 100,
-}
-
-
-@pytest.mark.parametrize("content", HEADERS.values(), ids=HEADERS)
+@pytest.mark.parametrize("content", COSTLY.values(), ids=COSTLY)
 def test_a_header_made_to_cost_ends_with_a_reason(reader: Reader, good: Path, tmp_path: Path, content: bytes) -> None:
     path = with_data_set(tmp_path / "hostile.dcm", content)
     with pytest.raises((Unreadable, Undecodable)):
@@ -175,53 +122,15 @@ def test_a_header_made_to_cost_ends_with_a_reason(reader: Reader, good: Path, tm
     assert isinstance(reader.admit(good, ADMISSION), Admitted)
 
 
-def whole_files(tmp_path: Path) -> list[bytes]:
-    """One small image in each of five transfer syntaxes, 8 and 16 bit, and real ones with their oddities."""
-    found = []
-    for depth in (8, 16):
-        for syntax in (ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless):
-            ds = image()
-            if depth == 8:
-                set_pixels(ds, (ds.pixel_array >> 4).astype(np.uint8))
-                ds.BitsStored, ds.HighBit = 8, 7
-            if syntax != ExplicitVRLittleEndian:
-                ds.compress(syntax, generate_instance_uid=False)
-            found.append(save(ds, tmp_path / "whole.dcm").read_bytes())
-    for name in ("dx-fuji-8bit-odd-length.dcm", "broken-j2k-codestream.dcm"):
-        found.append(shared("dicom", name).read_bytes())
-    return found
-
-
-def mutations(whole: bytes, count: int, random: np.random.Generator) -> Iterator[bytes]:
-    """Bytes flipped, cut out, put in, repeated; in the header, the codestream, anywhere."""
-    for _ in range(count):
-        content = bytearray(whole)
-        for _ in range(int(random.integers(1, 8))):
-            place = int(random.integers(132, max(133, len(content))))
-            kind = int(random.integers(0, 5))
-            if kind == 0:
-                content[place : place + 1] = bytes([int(random.integers(0, 256))])
-            elif kind == 1:
-                del content[place : place + int(random.integers(1, 64))]
-            elif kind == 2:
-                content[place:place] = random.bytes(int(random.integers(1, 64)))
-            elif kind == 3:
-                content[place : place + 4] = b"\xff\xff\xff\xff"
-            else:
-                del content[place:]
-        yield bytes(content)
-
-
 def test_six_hundred_damaged_files_each_end_with_a_reason(reader: Reader, good: Path, tmp_path: Path) -> None:
-    random, path, ends = np.random.default_rng(4), tmp_path / "damaged.dcm", dict[str, int]()
-    for whole in whole_files(tmp_path):
-        for content in mutations(whole, 60, random):
-            path.write_bytes(content)
-            try:
-                reader.admit(path, ADMISSION)
-                end = "Admitted"
-            except (Skipped, Unreadable, Undecodable) as error:
-                end = type(error).__name__
-            ends[end] = ends.get(end, 0) + 1
+    path, ends = tmp_path / "damaged.dcm", dict[str, int]()
+    for content in mutated(tmp_path, each=60, seed=4):
+        path.write_bytes(content)
+        try:
+            reader.admit(path, ADMISSION)
+            end = "Admitted"
+        except (Skipped, Unreadable, Undecodable) as error:
+            end = type(error).__name__
+        ends[end] = ends.get(end, 0) + 1
     assert set(ends) == {"Admitted", "Skipped", "Unreadable", "Undecodable"}, ends
     assert isinstance(reader.admit(good, ADMISSION), Admitted)
