@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pydicom import Dataset
 
+from dicom_sr_node.pixels.header import first
 from dicom_sr_node.records import FOLDER
 from dicom_sr_node.settings import Match, Rule
 
@@ -23,4 +24,4 @@ def destinations(rule: Rule) -> tuple[str, ...]:
 
 
 def _accepts(match: Match, header: Dataset) -> bool:
-    return not match.modality or str(header.get("Modality") or "") in match.modality
+    return not match.modality or first(header, "Modality") in match.modality

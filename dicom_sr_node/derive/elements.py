@@ -6,6 +6,7 @@ from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
 from dicom_sr_node.pixels.header import DAMAGE
@@ -16,18 +17,43 @@ _TEXT = frozenset(
 
 
 def verbatim(source: Dataset, key: BaseTag | str) -> DataElement | RawDataElement | None:
-    """An element as it was read: text as its bytes, everything else decoded. None if it cannot be read."""
+    """An element as it was read: text as its bytes, in the items of sequences too, everything else decoded.
+
+    None if it cannot be read. What is returned can be written in Explicit VR Little Endian.
+    """
     tag = Tag(key)
     element = source.get_item(tag)
-    if isinstance(element, RawDataElement):
-        try:
-            vr = element.VR or dictionary_VR(tag)
+    try:
+        if isinstance(element, RawDataElement):
+            vr = _vr(element)
             if vr in _TEXT:
                 return element._replace(VR=vr)
-            return source[tag]
-        except DAMAGE:
-            return None
+            element = source[tag]
+        if element is not None and element.VR == "SQ":
+            return DataElement(tag, "SQ", Sequence([_item(item) for item in element.value or ()]))
+    except (*DAMAGE, OSError):  # pydicom has an OSError of its own: "No tag to read"
+        return None
     return element
+
+
+def _item(source: Dataset) -> Dataset:
+    """One item of a sequence, whatever its encoding was."""
+    item = Dataset(parent_encoding=source.original_character_set)
+    for tag in source.keys():  # noqa: SIM118 - iterating a Dataset decodes its elements
+        if (element := verbatim(source, tag)) is not None:
+            item[tag] = element
+    item.set_original_encoding(False, True, source.original_character_set)
+    return item
+
+
+def _vr(element: RawDataElement) -> str:
+    """The VR that was read, or that of the dictionary where nothing or UN (unknown) was written."""
+    if element.VR not in (None, "UN"):
+        return str(element.VR)
+    try:
+        return str(dictionary_VR(element.tag))
+    except KeyError:
+        return "UN"
 
 
 def text_of(source: Dataset, keyword: str) -> str:

@@ -13,6 +13,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
 from dicom_sr_node.pixels.decode import decode
+from dicom_sr_node.pixels.header import usable
 
 COMPRESSED = JPEGLSLossless
 _PLUGIN = "pyjpegls"
@@ -72,5 +73,6 @@ def _decoded(ds: Dataset) -> bytes:
 
 def _written(ds: Dataset) -> bytes:
     stream = BytesIO()
-    ds.save_as(stream, enforce_file_format=True)
+    with usable():
+        ds.save_as(stream, enforce_file_format=True)
     return stream.getvalue()

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.valuerep import DSfloat
 
+from dicom_sr_node.derive.elements import verbatim
 from dicom_sr_node.pixels.header import OVERLAY_GROUPS
 
 SPACINGS = ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing")  # mm, row then column
@@ -47,6 +48,8 @@ _EDGE_RULES: dict[str, Callable[[int, int], int]] = {
     **dict.fromkeys(_RADII, lambda value, s: s * value),
 }
 
+_FARTHEST = (1 << 31) - 1  # of an Integer String
+_LONGEST, _LOWEST, _HIGHEST = (1 << 16) - 1, -(1 << 15), (1 << 15) - 1  # of US and SS
 KEYWORDS = (*SPACINGS, *CALIBRATION, *_EDGE_RULES)
 
 
@@ -65,11 +68,11 @@ def scaled(source: Dataset, scale: int, embedded: Mapping[int, NDArray[np.bool_]
                 result[keyword] = source[keyword]
     for keyword, rule in _EDGE_RULES.items():
         if (numbers := _integers(source.get(keyword))) is not None:
-            moved = [rule(number, scale) for number in numbers]
+            moved = [max(-_FARTHEST, min(rule(number, scale), _FARTHEST)) for number in numbers]
             setattr(result, keyword, moved if len(moved) > 1 else moved[0])
     for group in OVERLAY_GROUPS:
         for element in _overlay(source, group, scale, (embedded or {}).get(group)):
-            result.add(element)
+            result[element.tag] = element
     return result
 
 
@@ -92,15 +95,24 @@ def _integers(value: object) -> list[int] | None:
         return None
     parts: Sequence[object] = value if isinstance(value, MultiValue | list) else [value]
     try:
-        return [int(str(part)) for part in parts] or None
-    except ValueError:
+        return [round(float(str(part))) for part in parts] or None
+    except (ValueError, OverflowError):
         return None
 
 
-def _overlay(source: Dataset, group: int, scale: int, embedded: NDArray[np.bool_] | None) -> Iterator[DataElement]:
-    """One overlay plane (PS3.3 C.9.2), each bit repeated s x s; a retired one inside the pixels becomes a plane."""
+def _overlay(
+    source: Dataset, group: int, scale: int, embedded: NDArray[np.bool_] | None
+) -> Iterator[DataElement | RawDataElement]:
+    """One overlay plane (PS3.3 C.9.2), each bit repeated s x s; a retired one inside the pixels becomes a plane.
+
+    One that would be larger or farther away than its elements can say lies outside of any image and ends here.
+    """
     plane = _plane(source, group) if embedded is None else embedded.astype(np.uint8)
-    if plane is None:
+    if plane is None or max(plane.shape) * scale > _LONGEST:
+        return
+    start = source.get((group, 0x0050))
+    origin = [scale * (number - 1) + 1 for number in _integers(start.value) or ()] if start is not None else []
+    if any(not _LOWEST <= number <= _HIGHEST for number in origin):
         return
     enlarged = np.repeat(np.repeat(plane, scale, axis=0), scale, axis=1)
     replaced = {
@@ -110,12 +122,12 @@ def _overlay(source: Dataset, group: int, scale: int, embedded: NDArray[np.bool_
         0x0102: ("US", 0),
         0x3000: ("OW", pack_bits(enlarged)),
     }
-    origin = source.get((group, 0x0050))
-    if origin is not None and (numbers := _integers(origin.value)) is not None:
-        replaced[0x0050] = ("SS", [scale * (number - 1) + 1 for number in numbers])
+    if origin:
+        replaced[0x0050] = ("SS", origin)
     dropped = (0x1301, 0x1302, 0x1303)  # ROI area, mean and deviation: statistics of the source's pixels
-    for element in source.group_dataset(group):
-        if element.tag.element not in (*replaced, *dropped):
+    for tag in source.keys():  # noqa: SIM118 - iterating a Dataset decodes its elements
+        kept = tag.group == group and tag.element not in (*replaced, *dropped, 0x0000)
+        if kept and (element := verbatim(source, tag)) is not None:
             yield element
     for number, (vr, value) in replaced.items():
         yield DataElement((group, number), vr, value)

@@ -83,7 +83,7 @@ def _uid(*parts: str) -> str:
 def series_number(source: Dataset) -> int:
     """9000 + the source's number, where it has a usable one."""
     text = str(source.get("SeriesNumber") or "").strip()
-    number = int(text) if text.lstrip("+-").isdigit() else 0
+    number = int(text) if text.isascii() and text.lstrip("+-").isdecimal() else 0
     return SERIES_NUMBER_OFFSET + (number if 0 <= number < 10**8 else 0)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from highdicom.base import SOPClass
 from numpy.typing import NDArray
 from pydicom import DataElement, Dataset
-from pydicom.datadict import keyword_for_tag
+from pydicom.config import RAISE
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.sr.codedict import codes
 from pydicom.uid import (
@@ -27,16 +28,17 @@ from pydicom.uid import (
     JPEGExtended12Bit,
     JPEGLSNearLossless,
 )
-from pydicom.valuerep import DSfloat
+from pydicom.valuerep import DSfloat, validate_value
 
 from dicom_sr_node import __version__
 from dicom_sr_node.derive import geometry, identity, label, policy, window
 from dicom_sr_node.derive.companion import reference
-from dicom_sr_node.derive.elements import verbatim
+from dicom_sr_node.derive.elements import text_of, verbatim
 from dicom_sr_node.derive.identity import Maker
 from dicom_sr_node.derive.policy import Fate
 from dicom_sr_node.pixels.frame import Frame
 from dicom_sr_node.pixels.gate import OUR_IMAGE_TYPE, OUR_NAME
+from dicom_sr_node.pixels.header import first
 
 LOSSY_METHODS = {  # C.7.6.1.1.5.1
     JPEGBaseline8Bit: "ISO_10918_1",
@@ -83,7 +85,7 @@ class DerivedImage(SOPClass):
             sop_instance_uid=identity.sop_instance_uid(source, frame, maker),
             sop_class_uid=source.SOPClassUID,
             instance_number=1,  # made the source's own below
-            modality=str(source.get("Modality") or _MODALITIES[source.SOPClassUID]),
+            modality=modality_of(source),
             manufacturer=OUR_NAME,
             manufacturer_model_name=maker.model[:64],
             device_serial_number=maker.sha256[:16],
@@ -153,7 +155,8 @@ class DerivedImage(SOPClass):
             contribution_description=f"AI super-resolution x{maker.scale}; weights sha256 {maker.sha256}",
         )
         algorithm.DeviceUID = identity.device_uid(maker)
-        before = list(source.get("ContributingEquipmentSequence") or ())
+        known = verbatim(source, "ContributingEquipmentSequence")
+        before = list(known.value or ()) if known is not None else []
         self.ContributingEquipmentSequence = [*before, _source_device(source, bool(before)), algorithm]
 
     def _set_derivation(self, source: Dataset, maker: Maker, where_labelled: str, remark: str) -> None:
@@ -194,10 +197,10 @@ class DerivedImage(SOPClass):
     def _set_pixel_cells(self, source: Dataset, frame: Frame) -> None:
         """Image Pixel (C.7.6.3): the source's own bit depth and photometric interpretation."""
         self.SamplesPerPixel = 1
-        self.PhotometricInterpretation = source.PhotometricInterpretation
+        self.PhotometricInterpretation = "MONOCHROME1" if frame.inverted else "MONOCHROME2"
         self.BitsAllocated = 8 * frame.values.dtype.itemsize
-        self.BitsStored = source.BitsStored
-        self.HighBit = source.BitsStored - 1
+        self.BitsStored = (frame.value_range[1] - frame.value_range[0]).bit_length()
+        self.HighBit = self.BitsStored - 1
         self.PixelRepresentation = int(frame.value_range[0] < 0)
 
     def _set_pixels(self, source: Dataset, pixels: NDArray[Any]) -> None:
@@ -210,11 +213,13 @@ class DerivedImage(SOPClass):
         self.add(DataElement("PixelData", "OB" if self.BitsAllocated == 8 else "OW", raw + b"\0" * (len(raw) % 2)))
 
 
-def _source_device(source: Dataset, processed_before: bool) -> highdicom.ContributingEquipment:
-    """The equipment that made the source.
+def modality_of(source: Dataset) -> str:
+    """The source's, or that of its class where it has none."""
+    return first(source, "Modality").strip()[:16] or _MODALITIES[source.SOPClassUID]
 
-    Its words are copied where they are ASCII: an item has no character set of its own.
-    """
+
+def _source_device(source: Dataset, processed_before: bool) -> highdicom.ContributingEquipment:
+    """The equipment that made the source: what of its words is valid and ASCII."""
     purpose = codes.DCM.ProcessingEquipment if processed_before else codes.DCM.AcquisitionEquipment
     item = highdicom.ContributingEquipment(
         manufacturer="unknown",
@@ -222,11 +227,23 @@ def _source_device(source: Dataset, processed_before: bool) -> highdicom.Contrib
         contribution_description="Equipment that made the source image",
     )
     for keyword in _EQUIPMENT:
-        element = source.get(keyword)
-        value = str(element or "")
-        if value and value.isascii() and value.isprintable():
-            setattr(item, keyword, element)
-    date, time = (str(source.get(f"Acquisition{part}") or "") for part in ("Date", "Time"))
-    if len(date) == 8 and date.isdigit():
-        item.ContributionDateTime = date + (time if time.replace(".", "").isdigit() else "")
+        text = text_of(source, keyword)
+        if text and _is_valid(dictionary_VR(keyword), text):
+            setattr(item, keyword, text)
+    date, time = text_of(source, "AcquisitionDate"), text_of(source, "AcquisitionTime")
+    if _is_valid("DA", date):
+        item.ContributionDateTime = date + (time if _is_valid("TM", time) and len(time) >= 6 else "")
     return item
+
+
+def _is_valid(vr: str, text: str) -> bool:
+    """One value of this VR, in the default repertoire (PS3.5 6.2)."""
+    if not text.isascii() or not text.isprintable() or "\\" in text:
+        return False
+    try:
+        validate_value(vr, text, RAISE)
+        if vr == "DA":
+            datetime.strptime(text, "%Y%m%d")  # noqa: DTZ007 - a date alone
+    except ValueError:
+        return False
+    return bool(text)

@@ -5,6 +5,7 @@ Drawn from a bitmap font that never changes, so that it can be checked bit for b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from pydicom import Dataset
+from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
 from dicom_sr_node.derive.geometry import pack_bits
 from dicom_sr_node.derive.window import windows
 from dicom_sr_node.pixels.frame import Frame
-from dicom_sr_node.pixels.header import OVERLAY_GROUPS
+from dicom_sr_node.pixels.header import DAMAGE, OVERLAY_GROUPS
 
 LONG, SHORT = "AI-ENHANCED x{scale}: DETAIL ESTIMATED, NOT FOR DIAGNOSIS", "AI x{scale}"
 OVERLAY_NAME = "AI label"  # Overlay Description
 _ROWS_FOR_EACH_ZOOM = 700  # the letters grow with the image
+_CANDIDATES = 4096  # stored values that are tried for black and white
+_CONTRAST = 0.5  # of the screen's range: between letters and ground, at least
+
+Values = NDArray[Any]
+Display = Callable[[Values], Values]
 
 
 @dataclass(frozen=True)
@@ -86,37 +93,56 @@ def burn(pixels: NDArray[Any], scale: int, source: Dataset | None, frame: Frame)
 
 
 def shades(source: Dataset | None, frame: Frame) -> tuple[int, int]:
-    """The stored values that the source's first window shows black and white; never beyond the image's own values."""
-    lowest, highest = frame.measured_range
-    black, white = _window(source) or (lowest, highest)
-    black, white = (int(min(max(value, lowest), highest)) for value in (black, white))
-    if black >= white:  # a window beside the image
-        black, white = (lowest, highest) if lowest < highest else frame.value_range
-    black, white = (_off_padding(value, frame) for value in (black, white))
-    return (white, black) if frame.inverted else (black, white)
+    """The stored values that the source's window and VOI LUT show darkest and brightest.
+
+    Of the image's own values, so that a viewer which stretches what it finds shows the same; of all values where the
+    image's own all look alike.
+    """
+    displays = _displays(source)
+    dark, bright = frame.measured_range if np.ptp(frame.measured_range) else frame.value_range
+    for ends in (frame.measured_range, frame.value_range):
+        values = _off_padding(np.unique(np.linspace(*ends, _CANDIDATES).round().astype(np.int64)), frame)
+        if values.size < 2:
+            continue
+        shown = sum((display(values) for display in displays), np.zeros(len(values))) if displays else values
+        if not displays or shown.max() - shown.min() >= _CONTRAST * len(displays):
+            dark, bright = int(values[shown.argmin()]), int(values[shown.argmax()])
+            break
+    return (bright, dark) if frame.inverted else (dark, bright)
 
 
-def _window(source: Dataset | None) -> tuple[float, float] | None:
-    """Ends of the first linear window in stored values (PS3.3 C.11.2.1.2), or None."""
-    if source is None or "ModalityLUTSequence" in source:
-        return None
-    pairs = windows(source)
+def _displays(source: Dataset | None) -> list[Display]:
+    """What viewers may do with stored values, to [0, 1]: the first window, the first VOI LUT (PS3.3 C.11.2)."""
+    if source is None:
+        return []
+    found: list[Display] = []
+    if pairs := windows(source):
+        center, width = pairs[0]
+        low = center - 0.5 - (width - 1) / 2
+        found.append(lambda values: np.clip((_modality(source, values) - low) / max(width - 1, 1e-6), 0, 1))
+    if source.get("VOILUTSequence"):
+        bits = int(source.VOILUTSequence[0].LUTDescriptor[2])
+        found.append(
+            lambda values: apply_voi(_modality(source, values).astype(np.int64), source, index=0) / ((1 << bits) - 1)
+        )
+    return [display for display in found if _works(display)]
+
+
+def _modality(source: Dataset, values: Values) -> Values:
+    return np.asarray(apply_modality_lut(values, source), np.float64)
+
+
+def _works(display: Display) -> bool:
     try:
-        slope, intercept = float(source.get("RescaleSlope") or 1), float(source.get("RescaleIntercept") or 0)
-    except (TypeError, ValueError):
-        return None
-    if not pairs or pairs[0][1] < 1 or not slope > 0:
-        return None
-    centre, width = pairs[0]
-    ends = (centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)
-    return (ends[0] - intercept) / slope, (ends[1] - intercept) / slope
+        return bool(np.isfinite(display(np.array([0, 1]))).all())
+    except DAMAGE:
+        return False
 
 
-def _off_padding(value: int, frame: Frame) -> int:
-    if frame.padding is None or not frame.padding[0] <= value <= frame.padding[1]:
-        return value
-    above = frame.padding[1] + 1
-    return above if above <= frame.value_range[1] else frame.padding[0] - 1
+def _off_padding(values: Values, frame: Frame) -> Values:
+    if frame.padding is None:
+        return values
+    return values[(values < frame.padding[0]) | (values > frame.padding[1])]
 
 
 def overlay(ds: Dataset, scale: int, shape: tuple[int, int]) -> None:

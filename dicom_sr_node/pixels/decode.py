@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.encaps import encapsulate
+from pydicom.multival import MultiValue
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import JPEG2000TransferSyntaxes, JPEGExtended12Bit, RLELossless, UncompressedTransferSyntaxes
 
 from dicom_sr_node.errors import Undecodable
 from dicom_sr_node.pixels import codestream
 from dicom_sr_node.pixels.frame import Frame
-from dicom_sr_node.pixels.header import DAMAGE, OVERLAY_GROUPS
+from dicom_sr_node.pixels.header import DAMAGE, OVERLAY_GROUPS, first
 
 Words = NDArray[Any]  # (H, W) pixel cells as unsigned integers
 
@@ -55,19 +56,21 @@ def decode(ds: Dataset) -> Frame:
         values,
         (low, low + (1 << cell.stored) - 1),
         _padding(ds, cell.signed),
-        ds.PhotometricInterpretation == "MONOCHROME1",
+        first(ds, "PhotometricInterpretation").strip() == "MONOCHROME1",
         len(ds.PixelData),
         overlays,
     )
 
 
 def _cell(ds: Dataset) -> _Cell:
-    allocated, stored = int(ds.get("BitsAllocated") or 0), int(ds.get("BitsStored") or 0)
-    high_bit = stored - 1 if ds.get("HighBit") is None else int(ds.HighBit)
+    """What is missing is taken as the commonest; an impossible High Bit as that of values in the lowest bits."""
+    allocated = int(ds.get("BitsAllocated") or 0)
+    stored = allocated if ds.get("BitsStored") is None else int(ds.BitsStored)
     if allocated not in (8, 16) or not 1 <= stored <= allocated:
         raise Undecodable(f"Bits Allocated {allocated}, Bits Stored {stored}: no cell of 8 or 16 bits holds that")
+    high_bit = stored - 1 if ds.get("HighBit") is None else int(ds.HighBit)
     if not stored - 1 <= high_bit < allocated:
-        raise Undecodable(f"High Bit {high_bit} with Bits Stored {stored} and Bits Allocated {allocated}: impossible")
+        high_bit = stored - 1
     return _Cell(allocated, stored, high_bit, int(ds.get("PixelRepresentation") or 0) == 1)
 
 
@@ -195,7 +198,7 @@ def _number(value: object, signed: bool) -> int:
     """
     if isinstance(value, bytes):
         return int.from_bytes(value[:2], "little", signed=signed)
-    number = int(str(value))
+    number = int(str(value[0] if isinstance(value, MultiValue | list) and value else value))
     return number - 65536 if signed and number > 32767 else number
 
 

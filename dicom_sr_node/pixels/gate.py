@@ -13,6 +13,7 @@ from pydicom.uid import (
 )
 
 from dicom_sr_node.errors import Skipped
+from dicom_sr_node.pixels import header
 from dicom_sr_node.records import Reason
 from dicom_sr_node.settings import Model, Rule
 
@@ -35,7 +36,7 @@ def admit(ds: Dataset, rule: Rule | None) -> Rule:
     _check_origin(ds)
     _check_pixels(ds)
     if rule is None:
-        raise Skipped(Reason.NO_RULE, f"no rule takes modality {str(ds.get('Modality') or 'none')[:16]}")
+        raise Skipped(Reason.NO_RULE, f"no rule takes modality {header.first(ds, 'Modality')[:16] or 'none'}")
     if ds.SOPClassUID == DigitalMammographyXRayImageStorageForPresentation and MAMMOGRAPHY not in rule.match.modality:
         raise Skipped(Reason.MAMMOGRAPHY, 'upscaled only where a rule names it: match.modality = ["MG"]')
     return rule
@@ -69,10 +70,13 @@ def _check_origin(ds: Dataset) -> None:
 def _check_pixels(ds: Dataset) -> None:
     if not ds.get("PixelData"):
         raise Skipped(Reason.NO_PIXELS, "there is no Pixel Data")
-    if int(ds.get("NumberOfFrames") or 1) != 1:
-        raise Skipped(Reason.MULTI_FRAME, f"{ds.NumberOfFrames} frames; only single images are upscaled")
-    if ds.get("SamplesPerPixel", 1) != 1 or ds.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2"):
-        raise Skipped(Reason.COLOUR, "only MONOCHROME1 and MONOCHROME2 are upscaled")
+    frames = header.first(ds, "NumberOfFrames").strip()
+    if frames.isdecimal() and int(frames) > 1:  # what is no number says nothing: these IODs do not have the element
+        raise Skipped(Reason.MULTI_FRAME, f"{frames} frames; only single images are upscaled")
+    meant = header.first(ds, "PhotometricInterpretation").strip()
+    if ds.get("SamplesPerPixel", 1) != 1 or meant not in ("MONOCHROME1", "MONOCHROME2"):
+        told = f"Photometric Interpretation is {meant[:16] or 'missing'}, Samples per Pixel {ds.get('SamplesPerPixel')}"
+        raise Skipped(Reason.COLOUR, f"{told}; only MONOCHROME1 and MONOCHROME2 are upscaled")
     if ds.get("BitsAllocated") not in (8, 16):
         raise Skipped(Reason.DEPTH, f"{ds.get('BitsAllocated')} bits allocated; only 8 and 16 are served")
     rows, columns = int(ds.get("Rows") or 0), int(ds.get("Columns") or 0)

@@ -15,6 +15,7 @@ from pydicom import Dataset, dcmread
 from pydicom.dataset import FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
+from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -32,6 +33,14 @@ def check_uid(value: object, what: str) -> str:
     return text
 
 
+def first(ds: Dataset, keyword: str) -> str:
+    """The text of an element that has one value; of several the first, of none nothing."""
+    value = ds.get(keyword)
+    if isinstance(value, MultiValue | list):
+        value = value[0] if value else None
+    return "" if value is None else str(value)
+
+
 def identity_of(ds: Dataset) -> Identity:
     """Who an instance is. Raises Unreadable."""
     with usable():
@@ -40,7 +49,7 @@ def identity_of(ds: Dataset) -> Identity:
             sop_instance_uid=check_uid(ds.get("SOPInstanceUID"), "SOP Instance UID"),
             study_uid=check_uid(ds.get("StudyInstanceUID"), "Study Instance UID"),
             series_uid=check_uid(ds.get("SeriesInstanceUID"), "Series Instance UID"),
-            modality=str(ds.get("Modality") or "")[:16],
+            modality=first(ds, "Modality")[:16],
         )
 
 
@@ -119,12 +128,21 @@ def _readable() -> Iterator[None]:
         raise Unreadable(f"not a readable DICOM file: {type(error).__name__}: {error}") from error
 
 
-def _swap_words(ds: FileDataset) -> None:
-    """Turn the OW values of a big-endian file to little endian: pydicom leaves them, except pixel data."""
+def _swap_words(ds: Dataset) -> None:
+    """Turn the OW values of a big-endian file to little endian: pydicom leaves them, except pixel data.
+
+    Nothing else is decoded, so that text can be copied as its bytes.
+    """
     with usable():
-        for element in ds.iterall():
-            if element.VR == "OW" and element.tag != _PIXEL_DATA and isinstance(element.value, bytes):
-                element.value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
+        for tag in ds.keys():  # noqa: SIM118 - iterating a Dataset decodes its elements
+            element = ds.get_item(tag)
+            if element is None or element.tag == _PIXEL_DATA:
+                continue
+            if element.VR == "SQ":
+                for item in ds[tag].value or ():
+                    _swap_words(item)
+            elif element.VR == "OW" and isinstance(element.value, bytes):
+                ds[tag].value = np.frombuffer(element.value, ">u2").astype("<u2").tobytes()
 
 
 @contextmanager
@@ -137,6 +155,10 @@ def usable() -> Iterator[None]:
         yield
     except DAMAGE as error:
         raise Unreadable(f"the data set cannot be used: {type(error).__name__}: {error}") from error
+    except OSError as error:
+        if error.errno is not None:  # of the disk, and not pydicom's "No tag to read"
+            raise
+        raise Unreadable(f"the data set cannot be used: {error}") from error
 
 
 def data_set_sha256(path: Path) -> str:

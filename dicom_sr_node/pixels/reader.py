@@ -179,7 +179,8 @@ def _serve(pipe: Connection, limits: Work) -> None:
             except MemoryError:
                 answer = Undecodable(f"decoding needs more than {limits.decode_memory_mb} MB (work.decode_memory_mb)")
             except OSError as error:
-                answer = DecoderDied(f"the file cannot be read: {error}")
+                told = f"the file cannot be read: {error}"  # without a number: pydicom's "No tag to read"
+                answer = Unreadable(told) if error.errno is None else DecoderDied(told)
             except BaseException as error:  # whatever a damaged file makes a library raise, panics of Rust among it
                 answer = Undecodable(f"the image cannot be read: {type(error).__name__}: {error}")
             pipe.send(answer)

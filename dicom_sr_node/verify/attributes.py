@@ -15,7 +15,7 @@ from pydicom.tag import BaseTag, Tag
 from dicom_sr_node.derive import geometry, identity, label, policy, window
 from dicom_sr_node.derive.elements import verbatim
 from dicom_sr_node.derive.identity import Maker
-from dicom_sr_node.derive.image import LOSSY_METHODS
+from dicom_sr_node.derive.image import LOSSY_METHODS, modality_of
 from dicom_sr_node.derive.policy import Fate
 from dicom_sr_node.pixels.frame import Frame
 from dicom_sr_node.pixels.gate import OUR_IMAGE_TYPE
@@ -118,13 +118,14 @@ def _all_else(derived: Dataset, source: Dataset) -> Check:
 
 
 def _plain(ds: Dataset, tag: BaseTag) -> object:
-    """A value for comparing, as it stands in the file but for padding; empty is as good as absent."""
+    """A value for comparing, as it stands in the file but for padding, items and all; empty is as good as absent."""
     element = verbatim(ds, tag) if tag in ds else None
     value: Any = None if element is None else element.value
     if value is None or (isinstance(value, Sequence) and not value):
         return None
     if isinstance(value, Sequence):
-        return value
+        items = [{inner: _plain(item, inner) for inner in sorted(item.keys())} for item in value]
+        return [{inner: plain for inner, plain in item.items() if plain is not None} for item in items]
     if isinstance(value, bytes):
         text = value.decode("latin-1")
     else:
@@ -133,14 +134,16 @@ def _plain(ds: Dataset, tag: BaseTag) -> object:
 
 
 def _same(name: str, derived: Dataset, source: Dataset, keywords: list[str]) -> Check:
-    differing = [keyword for keyword in keywords if _value(derived, keyword) != _value(source, keyword)]
+    differing = [keyword for keyword in keywords if _plain(derived, Tag(keyword)) != _expected(source, keyword)]
     return Check(name, not differing, f"{', '.join(differing)} differ" if differing else "equal to the source")
 
 
-def _value(ds: Dataset, keyword: str) -> object:
-    """The value for comparing; an empty element says as much as an absent one."""
-    element = ds.get(keyword)
-    return None if element is None or element == "" or element == [] else element
+def _expected(source: Dataset, keyword: str) -> object:
+    """What the source says, or what the node puts where it says nothing."""
+    if keyword == "Modality":
+        return modality_of(source)
+    defaults = {"PixelRepresentation": "0", "BitsStored": str(source.get("BitsAllocated"))}
+    return _plain(source, Tag(keyword)) or defaults.get(keyword)
 
 
 def _references(derived: Dataset, source: Dataset) -> Iterator[Check]:

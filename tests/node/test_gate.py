@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 from kit import image, shared
-from pydicom import Dataset, dcmread
+from pydicom import DataElement, Dataset, dcmread
 from pydicom.uid import SecondaryCaptureImageStorage
 
+from dicom_sr_node import routing
 from dicom_sr_node.errors import Skipped
 from dicom_sr_node.pixels import gate
 from dicom_sr_node.records import Reason
@@ -22,7 +23,11 @@ FOR_MG = Rule(name="mammography", match=Match(modality=("MG",)))
 def changed(**values: object) -> Dataset:
     ds = image()
     for keyword, value in values.items():
-        setattr(ds, keyword, value)
+        if isinstance(value, DataElement):
+            ds[value.tag] = DataElement(value.tag, "IS", None)
+            ds[value.tag]._value = value.value  # as a damaged file has it
+        else:
+            setattr(ds, keyword, value)
     return ds
 
 
@@ -77,6 +82,16 @@ def test_each_reason_to_skip_is_told(reason: Reason, values: dict[str, object]) 
         gate.admit(changed(**values), EVERYTHING)
     assert caught.value.reason is reason
     assert str(caught.value).startswith(f"{reason}: ")
+
+
+@pytest.mark.parametrize("frames", ["abc", "", "-", "1"])
+def test_a_number_of_frames_that_says_nothing_is_no_reason(frames: str) -> None:
+    gate.admit(changed(NumberOfFrames=DataElement("NumberOfFrames", "LO", frames)), EVERYTHING)
+
+
+def test_of_two_modalities_the_first_counts() -> None:
+    rule = Rule(name="dx", match=Match(modality=("DX",)))
+    assert routing.rule_for(changed(Modality=["DX", "CR"]), (rule,)) is rule
 
 
 def test_mammography_is_upscaled_where_a_rule_names_it() -> None:
