@@ -121,10 +121,7 @@ def _displays(source: Dataset | None) -> list[Display]:
         low = center - 0.5 - (width - 1) / 2
         found.append(lambda values: np.clip((_modality(source, values) - low) / max(width - 1, 1e-6), 0, 1))
     if source.get("VOILUTSequence"):
-        bits = int(source.VOILUTSequence[0].LUTDescriptor[2])
-        found.append(
-            lambda values: apply_voi(_modality(source, values).astype(np.int64), source, index=0) / ((1 << bits) - 1)
-        )
+        found.append(lambda values: _by_lut(source, values))
     return [display for display in found if _works(display)]
 
 
@@ -132,9 +129,15 @@ def _modality(source: Dataset, values: Values) -> Values:
     return np.asarray(apply_modality_lut(values, source), np.float64)
 
 
+def _by_lut(source: Dataset, values: Values) -> Values:
+    shown = apply_voi(_modality(source, values).astype(np.int64), source, index=0)
+    return shown / ((1 << int(source.VOILUTSequence[0].LUTDescriptor[2])) - 1)
+
+
 def _works(display: Display) -> bool:
+    """Whether what the source says can be followed at all."""
     try:
-        return bool(np.isfinite(display(np.array([0, 1]))).all())
+        return bool(np.isfinite(display(np.arange(5))).all())
     except DAMAGE:
         return False
 

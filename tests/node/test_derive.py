@@ -449,6 +449,8 @@ ODD: dict[str, Callable[[Dataset], object]] = {
     "a manufacturer that is too long": lambda ds: setattr(ds, "Manufacturer", "x" * 80),
     "two manufacturers": lambda ds: put(ds, "Manufacturer", "LO", ["A", "B"]),
     "an acquisition on the 99th": lambda ds: put(ds, "AcquisitionDate", "LO", "20009999"),
+    "a VOI LUT that is empty": lambda ds: setattr(ds, "VOILUTSequence", [Dataset()]),
+    "two rescale slopes": lambda ds: put(ds, "RescaleSlope", "LO", ["1", "2"]),
     "an overlay far outside": lambda ds: with_overlay(ds, origin=9000),
     "an overlay far larger than the image": lambda ds: with_overlay(ds, rows=17000),
 }
