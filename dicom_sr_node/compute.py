@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -48,8 +49,10 @@ class Computer:
         except DecoderDied as reason:
             return Failed(str(reason))
         except Exception as error:  # the one place where any fault becomes a failed try; the supervisor counts them
-            _log.exception("image failed")
-            return Failed(f"{type(error).__name__}: {error}")
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            told = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}"
+            _log.error("image failed", extra={"why": told})  # its own words may quote the data set
+            return Failed(told)
 
     def _make(self, path: Path) -> Made:
         derived = process(

@@ -6,7 +6,7 @@ Pixel coordinates are 1-based and name pixel centres (PS3.3 C.7.6.11).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.valuerep import DSfloat
 
-from dicom_sr_node.derive.elements import verbatim
+from dicom_sr_node.derive.elements import text_of, verbatim
 from dicom_sr_node.pixels.header import OVERLAY_GROUPS
 
 SPACINGS = ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing")  # mm, row then column
@@ -49,6 +49,7 @@ _EDGE_RULES: dict[str, Callable[[int, int], int]] = {
 }
 
 _FARTHEST = (1 << 31) - 1  # of an Integer String
+_LARGEST = 4  # times the image that an overlay plane may be
 _LONGEST, _LOWEST, _HIGHEST = (1 << 16) - 1, -(1 << 15), (1 << 15) - 1  # of US and SS
 KEYWORDS = (*SPACINGS, *CALIBRATION, *_EDGE_RULES)
 
@@ -60,15 +61,15 @@ def scaled(source: Dataset, scale: int, embedded: Mapping[int, NDArray[np.bool_]
     """
     result = Dataset()
     for keyword in SPACINGS:
-        if (spacing := _spacing(source.get(keyword))) is not None:
+        if (spacing := _spacing(text_of(source, keyword))) is not None:
             setattr(result, keyword, [DSfloat(value / scale, auto_format=True) for value in spacing])
     if "PixelSpacing" in result:
         for keyword in CALIBRATION:
-            if keyword in source:
-                result[keyword] = source[keyword]
+            if keyword in source and (element := verbatim(source, keyword)) is not None:
+                result[keyword] = element
     for keyword, rule in _EDGE_RULES.items():
-        if (numbers := _integers(source.get(keyword))) is not None:
-            moved = [max(-_FARTHEST, min(rule(number, scale), _FARTHEST)) for number in numbers]
+        if numbers := _numbers(text_of(source, keyword)):
+            moved = [max(-_FARTHEST, min(rule(round(number), scale), _FARTHEST)) for number in numbers]
             setattr(result, keyword, moved if len(moved) > 1 else moved[0])
     for group in OVERLAY_GROUPS:
         for element in _overlay(source, group, scale, (embedded or {}).get(group)):
@@ -76,28 +77,24 @@ def scaled(source: Dataset, scale: int, embedded: Mapping[int, NDArray[np.bool_]
     return result
 
 
-def _spacing(value: object) -> tuple[float, float] | None:
+def _spacing(text: str) -> tuple[float, float] | None:
     """Row and column spacing in mm, or None if it is absent, zero, negative or no number.
 
     Such a spacing says nothing.
     """
-    if not isinstance(value, MultiValue | list) or len(value) != 2:
+    numbers = _numbers(text)
+    if len(numbers) != 2 or not all(number > 0 for number in numbers):
         return None
-    try:
-        row, column = (float(part) for part in value)
-    except (TypeError, ValueError):
-        return None
-    return (row, column) if all(math.isfinite(part) and part > 0 for part in (row, column)) else None
+    return numbers[0], numbers[1]
 
 
-def _integers(value: object) -> list[int] | None:
-    if value is None or value == "":
-        return None
-    parts: Sequence[object] = value if isinstance(value, MultiValue | list) else [value]
+def _numbers(text: str) -> list[float]:
+    """All values of an element, or none if any is no number."""
     try:
-        return [round(float(str(part))) for part in parts] or None
-    except (ValueError, OverflowError):
-        return None
+        numbers = [float(part) for part in text.split("\\")]
+    except ValueError:
+        return []
+    return numbers if all(map(math.isfinite, numbers)) else []
 
 
 def _overlay(
@@ -111,7 +108,8 @@ def _overlay(
     if plane is None or max(plane.shape) * scale > _LONGEST:
         return
     start = source.get((group, 0x0050))
-    origin = [scale * (number - 1) + 1 for number in _integers(start.value) or ()] if start is not None else []
+    places = [] if start is None else start.value if isinstance(start.value, MultiValue | list) else [start.value]
+    origin = [scale * (int(place) - 1) + 1 for place in places]
     if any(not _LOWEST <= number <= _HIGHEST for number in origin):
         return
     enlarged = np.repeat(np.repeat(plane, scale, axis=0), scale, axis=1)
@@ -139,6 +137,8 @@ def _plane(source: Dataset, group: int) -> NDArray[np.uint8] | None:
     if rows is None or columns is None or data is None or not rows.value or not columns.value or not data.value:
         return None
     height, width = int(rows.value), int(columns.value)
+    if height * width > _LARGEST * int(source.get("Rows") or height) * int(source.get("Columns") or width):
+        return None
     bits = np.unpackbits(np.frombuffer(bytes(data.value), np.uint8), bitorder="little")
     return bits[: height * width].reshape(height, width) if len(bits) >= height * width else None
 

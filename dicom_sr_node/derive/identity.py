@@ -12,6 +12,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID
 
 from dicom_sr_node import __version__
+from dicom_sr_node.derive.elements import text_of
 from dicom_sr_node.pixels.frame import Frame
 from dicom_sr_node.pixels.gate import OUR_NAME
 
@@ -82,7 +83,7 @@ def _uid(*parts: str) -> str:
 
 def series_number(source: Dataset) -> int:
     """9000 + the source's number, where it has a usable one."""
-    text = str(source.get("SeriesNumber") or "").strip()
+    text = text_of(source, "SeriesNumber")
     number = int(text) if text.isascii() and text.lstrip("+-").isdecimal() else 0
     return SERIES_NUMBER_OFFSET + (number if 0 <= number < 10**8 else 0)
 

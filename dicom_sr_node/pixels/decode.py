@@ -21,6 +21,7 @@ from dicom_sr_node.pixels import codestream
 from dicom_sr_node.pixels.frame import Frame
 from dicom_sr_node.pixels.header import DAMAGE, OVERLAY_GROUPS, first
 
+_WORD = 1 << 16
 Words = NDArray[Any]  # (H, W) pixel cells as unsigned integers
 
 
@@ -182,13 +183,16 @@ def _overlays(ds: Dataset, words: Words, cell: _Cell) -> dict[int, NDArray[np.bo
 
 
 def _padding(ds: Dataset, signed: bool) -> tuple[int, int] | None:
-    """Pixel Padding Value and Range Limit, in either order (PS3.3 C.7.5.1.1.2)."""
+    """Pixel Padding Value and Range Limit, in either order (PS3.3 C.7.5.1.1.2); None if they are no such numbers."""
     value = ds.get("PixelPaddingValue")
     if value is None or value == "":
         return None
     limit = ds.get("PixelPaddingRangeLimit")
-    ends = sorted(_number(end, signed) for end in (value, value if limit in (None, "") else limit))
-    return ends[0], ends[1]
+    try:
+        ends = sorted(_number(end, signed) for end in (value, value if limit in (None, "") else limit))
+    except ValueError:
+        return None
+    return (ends[0], ends[1]) if -_WORD <= ends[0] <= ends[1] < _WORD else None
 
 
 def _number(value: object, signed: bool) -> int:

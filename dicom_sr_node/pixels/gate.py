@@ -5,6 +5,8 @@ Each reason is one of the closed list `records.Reason`, with a sentence that a P
 
 from __future__ import annotations
 
+import re
+
 from pydicom import Dataset
 from pydicom.uid import (
     ComputedRadiographyImageStorage,
@@ -26,6 +28,7 @@ MAMMOGRAPHY = "MG"  # the modality that a rule must name
 OUR_NAME = "dicom_sr_node"  # Manufacturer of everything this node makes
 OUR_IMAGE_TYPE = "AI_SUPERRES"  # value 4 of its Image Type
 SYNTHESIZING = ("109100", "DCM")  # purpose of a Contributing Equipment that invented content (CID 7005)
+_CODE = re.compile(r"[A-Z0-9_ ]{1,16}")  # PS3.5 6.2, VR CS
 SMALLEST_SIDE = 16  # pixels; below, a block has nothing around it to learn from
 LARGEST_SIDE = 65535  # Rows and Columns are unsigned short
 
@@ -36,7 +39,7 @@ def admit(ds: Dataset, rule: Rule | None) -> Rule:
     _check_origin(ds)
     _check_pixels(ds)
     if rule is None:
-        raise Skipped(Reason.NO_RULE, f"no rule takes modality {header.first(ds, 'Modality')[:16] or 'none'}")
+        raise Skipped(Reason.NO_RULE, f"no rule takes modality {_code(ds, 'Modality') or 'none'}")
     if ds.SOPClassUID == DigitalMammographyXRayImageStorageForPresentation and MAMMOGRAPHY not in rule.match.modality:
         raise Skipped(Reason.MAMMOGRAPHY, 'upscaled only where a rule names it: match.modality = ["MG"]')
     return rule
@@ -72,16 +75,27 @@ def _check_pixels(ds: Dataset) -> None:
         raise Skipped(Reason.NO_PIXELS, "there is no Pixel Data")
     frames = header.first(ds, "NumberOfFrames").strip()
     if frames.isdecimal() and int(frames) > 1:  # what is no number says nothing: these IODs do not have the element
-        raise Skipped(Reason.MULTI_FRAME, f"{frames} frames; only single images are upscaled")
-    meant = header.first(ds, "PhotometricInterpretation").strip()
+        raise Skipped(Reason.MULTI_FRAME, f"{int(frames)} frames; only single images are upscaled")
+    meant = _code(ds, "PhotometricInterpretation")
     if ds.get("SamplesPerPixel", 1) != 1 or meant not in ("MONOCHROME1", "MONOCHROME2"):
-        told = f"Photometric Interpretation is {meant[:16] or 'missing'}, Samples per Pixel {ds.get('SamplesPerPixel')}"
+        told = f"Photometric Interpretation is {meant or 'missing'}, Samples per Pixel {_number(ds, 'SamplesPerPixel')}"
         raise Skipped(Reason.COLOUR, f"{told}; only MONOCHROME1 and MONOCHROME2 are upscaled")
     if ds.get("BitsAllocated") not in (8, 16):
-        raise Skipped(Reason.DEPTH, f"{ds.get('BitsAllocated')} bits allocated; only 8 and 16 are served")
+        raise Skipped(Reason.DEPTH, f"{_number(ds, 'BitsAllocated')} bits allocated; only 8 and 16 are served")
     rows, columns = int(ds.get("Rows") or 0), int(ds.get("Columns") or 0)
     if min(rows, columns) < SMALLEST_SIDE:
         raise Skipped(Reason.TOO_SMALL, f"{columns}x{rows}; at least {SMALLEST_SIDE} pixels on a side are needed")
+
+
+def _code(ds: Dataset, keyword: str) -> str:
+    """A Code String for a message; nothing else, for the element may hold anything."""
+    text = header.first(ds, keyword).strip()
+    return text if _CODE.fullmatch(text) else ""
+
+
+def _number(ds: Dataset, keyword: str) -> str:
+    value = ds.get(keyword)
+    return str(value) if isinstance(value, int) else "no number of"
 
 
 def _values(element: object) -> list[object]:

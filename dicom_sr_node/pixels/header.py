@@ -22,6 +22,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from dicom_sr_node.errors import Unreadable
 from dicom_sr_node.records import Identity
 
+CANNOT_BE_USED = "the data set cannot be used"
+_TAG = re.compile(r"\([0-9A-Fa-f]{4},[0-9A-Fa-f]{4}\)")
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 
 
@@ -56,23 +58,25 @@ def identity_of(ds: Dataset) -> Identity:
 _PIXEL_DATA = 0x7FE00010
 _IDENTITY = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"]
 _LAST_OF_IDENTITY = 0x0020000E  # Series Instance UID
-_MOST_READ_FOR_IDENTITY = 4 << 20  # bytes; what is skipped over does not count
+_MOST_READ_FOR_IDENTITY = 1 << 20  # bytes; what is skipped over does not count
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)  # PS3.3 C.9.2
 
 
 # What pydicom was seen to raise for damaged files; struct.error is what a cut number gives, RecursionError deep
-# nesting.
-_DAMAGE = (
+# nesting, LookupError a character set that is a codec of another kind.
+DAMAGE = (
     InvalidDicomError,
     ValueError,
-    KeyError,
+    LookupError,
     TypeError,
     AttributeError,
-    IndexError,
+    ArithmeticError,
     NotImplementedError,
     EOFError,
+    struct.error,
+    RecursionError,
+    BytesLengthException,
 )
-DAMAGE = (*_DAMAGE, struct.error, RecursionError, BytesLengthException)
 
 
 def read(path: Path, *, pixels: bool = True) -> FileDataset:
@@ -94,7 +98,7 @@ def read(path: Path, *, pixels: bool = True) -> FileDataset:
 def read_identity(path: Path) -> tuple[Identity, str]:
     """Who an instance is, and its transfer syntax, from the first elements of a file; the rest is not looked at.
 
-    Costs no more than reading 4 MiB, whatever the file is like. Raises Unreadable.
+    Costs no more than reading 1 MiB, whatever the file is like. Raises Unreadable.
     """
     with _Measured(io.FileIO(path)) as stream, _readable():
         ds = read_partial(
@@ -124,8 +128,10 @@ class _Measured(io.BufferedReader):
 def _readable() -> Iterator[None]:
     try:
         yield
+    except InvalidDicomError as error:
+        raise Unreadable("not a readable DICOM file: it has no DICM prefix") from error
     except (*DAMAGE, OSError) as error:  # pydicom has an OSError of its own: "No tag to read"
-        raise Unreadable(f"not a readable DICOM file: {type(error).__name__}: {error}") from error
+        raise Unreadable(f"not a readable DICOM file: {_without_values(error)}") from error
 
 
 def _swap_words(ds: Dataset) -> None:
@@ -154,11 +160,17 @@ def usable() -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        raise Unreadable(f"the data set cannot be used: {type(error).__name__}: {error}") from error
+        raise Unreadable(f"{CANNOT_BE_USED}: {_without_values(error)}") from error
     except OSError as error:
         if error.errno is not None:  # of the disk, and not pydicom's "No tag to read"
             raise
-        raise Unreadable(f"the data set cannot be used: {error}") from error
+        raise Unreadable(f"{CANNOT_BE_USED}: {_without_values(error)}") from error
+
+
+def _without_values(error: BaseException) -> str:
+    """The kind of an error and the element it names: its own words may quote a patient."""
+    tags = dict.fromkeys(_TAG.findall(str(error)))
+    return " ".join([type(error).__name__, *tags])
 
 
 def data_set_sha256(path: Path) -> str:

@@ -23,9 +23,10 @@ from typing import Self, TypeVar
 
 from dicom_sr_node import routing, tolerance
 from dicom_sr_node.errors import DecoderDied, NodeError, Skipped, Undecodable, Unreadable
-from dicom_sr_node.pixels import gate, header
+from dicom_sr_node.pixels import bounds, gate, header
 from dicom_sr_node.pixels.decode import decode
 from dicom_sr_node.pixels.frame import Frame
+from dicom_sr_node.pixels.header import CANNOT_BE_USED
 from dicom_sr_node.records import Reason
 from dicom_sr_node.settings import Model, Rule, Work
 
@@ -73,6 +74,7 @@ def admit(path: Path, admission: Admission) -> Admitted:
         )
     source = header.read(path)
     with header.usable():
+        bounds.check(source)
         header.identity_of(source)
         rule = gate.admit(source, routing.rule_for(source, admission.rules))
         scale = gate.scale_for(source.Rows, source.Columns, admission.model, admission.scales)
@@ -179,10 +181,10 @@ def _serve(pipe: Connection, limits: Work) -> None:
             except MemoryError:
                 answer = Undecodable(f"decoding needs more than {limits.decode_memory_mb} MB (work.decode_memory_mb)")
             except OSError as error:
-                told = f"the file cannot be read: {error}"  # without a number: pydicom's "No tag to read"
-                answer = Unreadable(told) if error.errno is None else DecoderDied(told)
+                lost = error.errno is not None  # else pydicom's "No tag to read"
+                answer = DecoderDied(f"the file cannot be read: {error}") if lost else Unreadable(CANNOT_BE_USED)
             except BaseException as error:  # whatever a damaged file makes a library raise, panics of Rust among it
-                answer = Undecodable(f"the image cannot be read: {type(error).__name__}: {error}")
+                answer = Undecodable(f"the image cannot be read: {type(error).__name__}")
             pipe.send(answer)
             del answer
             gc.collect()

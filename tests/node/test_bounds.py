@@ -1,0 +1,153 @@
+"""A header beyond reason ends before it costs, and no reason ever quotes the data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kit import SHARED, image, process, save
+from pydicom import DataElement, Dataset, dcmread
+from pydicom.dataset import FileDataset
+
+from dicom_sr_node.errors import Skipped, Undecodable, Unreadable
+from dicom_sr_node.pixels import bounds, header
+from dicom_sr_node.pixels.reader import Admission, Reader
+from dicom_sr_node.settings import Model
+from model.upscaler import Upscaler
+
+QUOTED = "SECRET^PATIENT"
+ADMISSION = Admission((), Model(), (4, 2))
+
+
+def put(ds: Dataset, keyword: str, vr: str, value: object) -> None:
+    ds[keyword] = DataElement(keyword, vr, None)
+    ds[keyword]._value = value
+
+
+def deep(levels: int) -> list[Dataset]:
+    item = Dataset()
+    item.CodeValue = "T"
+    for _ in range(levels):
+        outer = Dataset()
+        outer.ProcedureCodeSequence = [item]
+        item = outer
+    return [item]
+
+
+def lut(size: int) -> list[Dataset]:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [256, 0, 12])
+    item.add_new("LUTData", "OW", b"\0" * size)
+    return [item]
+
+
+BEYOND: dict[str, tuple[Callable[[FileDataset], Any], str]] = {
+    "nested": (lambda ds: setattr(ds, "ProcedureCodeSequence", deep(40)), "sequences 17 deep"),
+    "many items": (
+        lambda ds: setattr(ds, "ProcedureCodeSequence", [Dataset() for _ in range(30_000)]),
+        "more than 20000 elements",
+    ),
+    "many values": (
+        lambda ds: put(ds, "VerticesOfThePolygonalShutter", "IS", ["1"] * 20_000),
+        "more than 10000 values",
+    ),
+    "a huge table": (lambda ds: setattr(ds, "VOILUTSequence", lut(16 << 20)), "167772.. bytes"),
+    "a huge text": (lambda ds: put(ds, "PatientComments", "UT", "x" * (2 << 20)), "2097152 bytes"),
+}
+
+
+@pytest.mark.parametrize(("change", "told"), BEYOND.values(), ids=BEYOND)
+def test_a_header_beyond_reason_ends_before_it_costs(
+    tmp_path: Path, reader: Reader, change: Callable[[FileDataset], Any], told: str
+) -> None:
+    ds = image()
+    change(ds)
+    with pytest.raises(Unreadable, match=f"the header is beyond reason: .*{told}"):
+        reader.admit(save(ds, tmp_path / "beyond.dcm"), ADMISSION)
+
+
+def test_real_headers_are_far_within(tmp_path: Path) -> None:
+    paths = [*sorted((SHARED / "dicom").glob("*.dcm")), save(image(), tmp_path / "phantom.dcm")]
+    for path in paths:
+        ds = dcmread(path)
+        bounds.check(ds)
+        assert sum(1 for _ in ds.iterall()) < bounds.MOST_ELEMENTS / 10
+
+
+def test_private_elements_are_not_looked_into(tmp_path: Path, reader: Reader) -> None:
+    ds = image()
+    ds.add_new(0x00091001, "OB", b"\0" * (4 << 20))
+    reader.admit(save(ds, tmp_path / "private.dcm"), ADMISSION)
+
+
+@pytest.mark.parametrize(
+    "keyword",
+    [
+        "Rows",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "NumberOfFrames",
+        "PixelPaddingValue",
+        "RescaleSlope",
+        "WindowCenter",
+        "PixelSpacing",
+        "SeriesNumber",
+        "ShutterLeftVerticalEdge",
+        "Modality",
+        "StudyInstanceUID",
+        "ImageType",
+        "PixelData",
+    ],
+)
+def test_no_reason_quotes_the_data_set(tmp_path: Path, reader: Reader, upscaler: Upscaler, keyword: str) -> None:
+    ds = image()
+    put(ds, keyword, "LO", QUOTED)
+    assert QUOTED not in end_of(save(ds, tmp_path / "secret.dcm"), reader, upscaler)
+
+
+def end_of(path: Path, reader: Reader, upscaler: Upscaler) -> str:
+    """The reason for which nothing is made of a file, if so."""
+    try:
+        header.read_identity(path)
+        process(path, reader, upscaler, scale=2)
+    except (Skipped, Unreadable, Undecodable) as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.filterwarnings("ignore:Unknown encoding", "ignore:Failed to decode")
+@pytest.mark.parametrize("charset", ["zlib_codec", "rot13", "hex", "base64", "idna", "undefined", "SECRET"])
+def test_a_character_set_that_is_none_ends_with_a_reason_at_most(
+    tmp_path: Path, reader: Reader, upscaler: Upscaler, charset: str
+) -> None:
+    ds = image()
+    ds.SpecificCharacterSet = "ISO_IR 100"
+    path = save(ds, tmp_path / "charset.dcm")
+    content = path.read_bytes()
+    assert b"ISO_IR 100" in content
+    path.write_bytes(content.replace(b"ISO_IR 100", charset.ljust(10).encode()))
+    reason = end_of(path, reader, upscaler)
+    assert not reason or reason.startswith(header.CANNOT_BE_USED)
+    assert "SECRET" not in reason
+
+
+def test_a_huge_overlay_of_a_small_image_is_left_out(tmp_path: Path, reader: Reader, upscaler: Upscaler) -> None:
+    ds = image()
+    for part, vr, value in (
+        (0x0010, "US", 4000),
+        (0x0011, "US", 4000),
+        (0x0040, "CS", "G"),
+        (0x0050, "SS", [1, 1]),
+        (0x0100, "US", 1),
+        (0x0102, "US", 0),
+        (0x3000, "OW", np.zeros(2_000_000, np.uint8).tobytes()),
+    ):
+        ds.add_new((0x6000, part), vr, value)
+    made = process(save(ds, tmp_path / "overlay.dcm"), reader, upscaler, scale=2)
+    assert (0x6000, 0x3000) not in made.image
