@@ -15,8 +15,10 @@ from pydicom.uid import ExplicitVRLittleEndian
 from dicom_sr_node.derive import geometry, identity, label
 from dicom_sr_node.derive.companion import accompany, reference
 from dicom_sr_node.derive.identity import Maker
+from dicom_sr_node.derive.image import modality_of
 from dicom_sr_node.pixels.frame import Frame
 from dicom_sr_node.pixels.gate import OUR_NAME
+from dicom_sr_node.pixels.header import first
 from dicom_sr_node.quality import Quality
 
 FULL_SHARE = 0.02  # of the image's contrast: as much added detail has the full colour
@@ -47,9 +49,9 @@ def heat_map(source: Dataset, frame: Frame, quality: Quality, maker: Maker, now:
     accompany(image, source, maker, now)
     image["PixelData"].VR = "OB"
     image.ImageType = ["DERIVED", "SECONDARY", "", "AI_HEATMAP"]
-    image.Modality = str(source.get("Modality") or "OT")
+    image.Modality = modality_of(source)
     image.PatientOrientation = source.get("PatientOrientation") or None
-    image.Laterality = str(source.get("Laterality") or "")  # type 2C: empty when unknown
+    image.Laterality = first(source, "Laterality")  # type 2C: empty when unknown
     image.DerivationDescription = (
         f"Root mean square of (result - bicubic interpolation) in each {maker.scale}x{maker.scale} block, "
         f"full colour at {full:.1f} stored values ({100 * FULL_SHARE:g} % of the image's contrast). {quality.told}. "

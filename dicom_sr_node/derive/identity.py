@@ -90,7 +90,7 @@ def series_number(source: Dataset) -> int:
 
 def series_description(source: Dataset, maker: Maker) -> str:
     """LO, at most 64 characters, ASCII: `AI SR x4` and the source's own words if they are ASCII."""
-    return f"AI SR x{maker.scale} {_ascii(source.get('SeriesDescription'))}".strip()[:64]
+    return f"AI SR x{maker.scale} {_ascii(source, 'SeriesDescription')}".strip()[:64]
 
 
 def image_comments(maker: Maker) -> str:
@@ -109,13 +109,13 @@ def derivation_description(source: Dataset, maker: Maker, where_labelled: str) -
         f"{OUR_NAME} {__version__}. Fine detail is estimated, not acquired. "
         f"Each {block} block averages to the stored value of the source. Label: {maker.label}. {where_labelled}"
     ).strip()
-    before = _ascii(source.get("DerivationDescription"))
+    before = _ascii(source, "DerivationDescription")
     return f"{text} Source: {before}"[:1024] if before else text
 
 
 def local_time(source: Dataset, now: datetime) -> datetime:
     """`now` as the source tells time: one Timezone Offset From UTC governs all of an instance (PS3.3 C.12.1.1.8)."""
-    offset = str(source.get("TimezoneOffsetFromUTC") or "").strip()
+    offset = text_of(source, "TimezoneOffsetFromUTC")
     if len(offset) == 5 and offset[0] in "+-" and offset[1:].isdigit():
         minutes = int(offset[1:3]) * 60 + int(offset[3:])
         if minutes <= 14 * 60:
@@ -123,6 +123,7 @@ def local_time(source: Dataset, now: datetime) -> datetime:
     return now.astimezone()
 
 
-def _ascii(value: object) -> str:
-    text = str(value or "").strip()
+def _ascii(source: Dataset, keyword: str) -> str:
+    """Its text on one line if it is ASCII; never decoded, for a character set may be anything."""
+    text = " ".join(text_of(source, keyword).split())
     return text if text.isascii() and text.isprintable() else ""

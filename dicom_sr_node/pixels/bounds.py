@@ -14,7 +14,8 @@ from dicom_sr_node.pixels.header import DAMAGE, OVERLAY_GROUPS
 
 MOST_ELEMENTS = 20_000  # in all, items and theirs among them
 DEEPEST = 16  # sequences within sequences
-LONGEST = 1 << 20  # bytes of one element; pixels and overlays have bounds of their own
+LONGEST = 1 << 20  # bytes of one element; pixels have bounds of their own
+LONGEST_OVERLAY = 16 << 20  # bytes of one element of an overlay plane: one bit for each pixel
 MOST_VALUES = 10_000  # of one text element
 _PIXELS = 0x7FE0
 
@@ -36,7 +37,7 @@ def _walk(ds: Dataset, depth: int) -> Iterator[BaseTag]:
         if element is None or (tag.group == _PIXELS and depth == 0):
             continue
         if isinstance(element, RawDataElement):
-            if tag.is_private or tag.group in OVERLAY_GROUPS:
+            if tag.is_private:
                 continue
             _check_value(tag, element.value)
             if not _is_sequence(element):
@@ -57,9 +58,10 @@ def _parsed(ds: Dataset, tag: BaseTag) -> DataElement | None:
 
 
 def _check_value(tag: BaseTag, value: object) -> None:
-    if isinstance(value, bytes) and len(value) > LONGEST:
+    longest = LONGEST_OVERLAY if tag.group in OVERLAY_GROUPS else LONGEST
+    if isinstance(value, bytes) and len(value) > longest:
         raise Unreadable(f"the header is beyond reason: {tag} has {len(value)} bytes")
-    if isinstance(value, bytes) and value.count(b"\\") > MOST_VALUES:
+    if isinstance(value, bytes) and len(value) <= LONGEST and value.count(b"\\") > MOST_VALUES:
         raise Unreadable(f"the header is beyond reason: {tag} has more than {MOST_VALUES} values")
 
 

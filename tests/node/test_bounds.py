@@ -151,3 +151,26 @@ def test_a_huge_overlay_of_a_small_image_is_left_out(tmp_path: Path, reader: Rea
         ds.add_new((0x6000, part), vr, value)
     made = process(save(ds, tmp_path / "overlay.dcm"), reader, upscaler, scale=2)
     assert (0x6000, 0x3000) not in made.image
+
+
+def test_text_in_a_character_set_that_costs_is_never_decoded(
+    tmp_path: Path, reader: Reader, upscaler: Upscaler
+) -> None:
+    ds = image()
+    ds.SpecificCharacterSet, ds.SeriesDescription = "ISO_IR 100", "a" * 60_000
+    ds.DerivationDescription = "b" * 60_000
+    path = save(ds, tmp_path / "punycode.dcm")
+    path.write_bytes(path.read_bytes().replace(b"ISO_IR 100", b"punycode  "))
+    made = process(path, reader, upscaler, scale=2).image
+    assert made.SeriesDescription == ("AI SR x2 " + "a" * 64)[:64]
+
+
+@pytest.mark.parametrize("part", [0x3000, 0x0022])
+def test_an_overlay_group_is_bounded_too(tmp_path: Path, reader: Reader, part: int) -> None:
+    ds = image()
+    if part == 0x3000:
+        ds.add_new((0x6000, part), "OW", b"\0" * (20 << 20))
+    else:
+        ds.add_new((0x6000, part), "SQ", [Dataset() for _ in range(30_000)])
+    with pytest.raises(Unreadable, match="beyond reason"):
+        reader.admit(save(ds, tmp_path / "overlay.dcm"), ADMISSION)
