@@ -152,7 +152,7 @@ def overlay(ds: Dataset, scale: int, shape: tuple[int, int]) -> None:
     """Add the label as a graphic overlay plane (PS3.3 C.9.2) in the first free group; viewers can hide it."""
     free = next((group for group in OVERLAY_GROUPS if (group, 0x0010) not in ds), None)
     box, letters = draw(shape, scale)
-    if free is None or not letters.size:
+    if free is None or not letters.size or box.top >= 1 << 15:  # Overlay Origin is a signed short
         return
     ds.add_new((free, 0x0010), "US", letters.shape[0])
     ds.add_new((free, 0x0011), "US", letters.shape[1])

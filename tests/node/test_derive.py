@@ -497,6 +497,15 @@ def test_a_sequence_that_is_none_is_left_out(tmp_path: Path, reader: Reader, ups
     assert "OtherPatientIDsSequence" not in upscale(path, tmp_path / "derived.dcm", reader, upscaler)
 
 
+def test_an_overlay_label_that_no_origin_can_reach_is_left_out(tmp_path: Path, reader: Reader, derive: Derive) -> None:
+    source = image(256)
+    set_pixels(source, np.tile(decode(source).values[:, :100], (33, 1)))  # 33792 rows at x4
+    derived = derive(source, label="overlay")
+    assert (0x6000, 0x3000) not in derived
+    checks = verify(tmp_path / "derived.dcm", tmp_path / "derived-source.dcm", reader)
+    assert [check.name for check in checks if not check.passed] == []
+
+
 def test_edges_written_with_a_fraction_move_too() -> None:
     source = Dataset()
     put(source, "ShutterLeftVerticalEdge", "LO", "3.0")
