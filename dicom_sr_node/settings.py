@@ -88,7 +88,7 @@ class Work(Frozen):
     deadline_s: Seconds = 600
     max_attempts: Count = 5
     poll_s: Seconds = 0.5
-    decode_limit_s: Seconds = 8
+    decode_limit_s: Seconds = 6
     decode_memory_mb: Annotated[int, Field(ge=128)] = 768
 
 

@@ -51,6 +51,15 @@ def read(frame: bytes, syntax: UID) -> Codestream:
     return found
 
 
+def check_end(frame: bytes, syntax: UID) -> None:
+    """JPEG and JPEG-LS end with a marker; decoders make up what is missing without a word. Raises Undecodable.
+
+    JPEG 2000 may end early by design, and its decoder tells when it ends too early.
+    """
+    if syntax not in JPEG2000TransferSyntaxes and b"\xff\xd9" not in frame.rstrip(b"\0")[-64:]:
+        raise Undecodable("the codestream is cut off: it has no end marker")
+
+
 def check_rle(frame: bytes, bytes_per_pixel: int) -> None:
     """The RLE header: one segment for each byte of a pixel, each within the data (PS3.5 G.5). Raises Undecodable."""
     if len(frame) < 64:

@@ -14,7 +14,13 @@ from pydicom import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.multival import MultiValue
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import JPEG2000TransferSyntaxes, JPEGExtended12Bit, RLELossless, UncompressedTransferSyntaxes
+from pydicom.uid import (
+    JPEG2000TransferSyntaxes,
+    JPEGExtended12Bit,
+    JPEGLSTransferSyntaxes,
+    RLELossless,
+    UncompressedTransferSyntaxes,
+)
 
 from dicom_sr_node.errors import Undecodable
 from dicom_sr_node.pixels import codestream
@@ -118,6 +124,7 @@ def _coded(ds: Dataset, cell: _Cell) -> tuple[Words, int]:
             f"the codestream is {found.columns}x{found.rows} with {found.components} component(s), "
             f"the header says {ds.Columns}x{ds.Rows} with 1"
         )
+    codestream.check_end(frame, syntax)
     if found.bits > cell.allocated:
         raise Undecodable(f"the codestream has {found.bits} bits for a pixel, Bits Allocated is {cell.allocated}")
     if syntax == JPEGExtended12Bit:
@@ -138,10 +145,11 @@ def _run_decoder(ds: Dataset, frame: bytes, allocated: int, stored: int, signed:
         "pixel_representation": int(signed),
         "pixel_keyword": "PixelData",
     }
+    syntax = ds.file_meta.TransferSyntaxUID
+    if syntax in JPEGLSTransferSyntaxes:
+        options["decoding_plugin"] = "pyjpegls"  # several times as fast as the one that pydicom would take
     try:
-        array, _ = get_decoder(ds.file_meta.TransferSyntaxUID).as_array(
-            encapsulate([frame], has_bot=False), raw=True, index=0, **options
-        )
+        array, _ = get_decoder(syntax).as_array(encapsulate([frame], has_bot=False), raw=True, index=0, **options)
     except (*DAMAGE, RuntimeError, MemoryError, OSError) as error:
         raise Undecodable(f"the pixel data cannot be decoded: {type(error).__name__}: {_short(error)}") from error
     if array.shape != (ds.Rows, ds.Columns):

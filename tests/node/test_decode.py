@@ -262,6 +262,27 @@ def test_a_codestream_of_another_size_is_refused_before_it_is_decoded(
         decode(ds)
 
 
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.995])
+@pytest.mark.parametrize("codec", ["j2k", "jpeg-ls", "rle", "jpeg lossless sv1", "jpeg extended"])
+def test_a_codestream_that_is_cut_off_is_refused(tmp_path: Path, codec: str, share: float) -> None:
+    path = save(image(256), tmp_path / "whole.dcm")
+    if codec in ("j2k", "jpeg-ls", "rle"):
+        ds = dcmread(path)
+        ds.compress(
+            {"j2k": JPEG2000Lossless, "jpeg-ls": JPEGLSLossless, "rle": RLELossless}[codec], generate_instance_uid=False
+        )
+        save(ds, path)
+    else:
+        run(need("dcmcjpeg", "dcmtk"), "+ee" if codec == "jpeg extended" else "+e1", path, tmp_path / "packed.dcm")
+        path = tmp_path / "packed.dcm"
+    ds = header.read(path)
+    decode(ds)
+    frame = codestream.frame_of(ds)
+    ds.PixelData = encapsulate([frame[: int(len(frame) * share)]])
+    with pytest.raises(Undecodable):
+        decode(ds)
+
+
 @pytest.mark.parametrize("cut", [4, 30, 60])
 def test_a_codestream_cut_within_its_header_is_told(cut: int) -> None:
     ds = image()
