@@ -41,7 +41,7 @@ _FAULTS_OF_THE_IMAGE: dict[int, str] = {
     signal.SIGILL: "the decoder crashed",
     signal.SIGXCPU: "decoding took too long (work.decode_limit_s)",
 }
-_PATIENCE = 4  # real time allowed for each second of computing time: other processes want the cores, too
+_PATIENCE, _GRACE_S = 4, 5.0  # real seconds for each second of computing time, and more: others want the cores, too
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,10 @@ class Reader:
         try:
             pipe = self._started()
             pipe.send((task, arguments))
-            if not pipe.poll(self._limits.decode_limit_s * _PATIENCE):
+            patience_s = self._limits.decode_limit_s * _PATIENCE + _GRACE_S
+            if not pipe.poll(patience_s):
                 self.close()
-                raise DecoderDied(f"no answer within {self._limits.decode_limit_s * _PATIENCE:g} s")
+                raise DecoderDied(f"no answer within {patience_s:g} s")
             answer = pipe.recv()
         except (EOFError, OSError) as error:
             raise self._why_it_died() from error
