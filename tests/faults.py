@@ -21,6 +21,14 @@ def take_memory() -> int:
     return len(bytearray(1 << 30))
 
 
+_held: list[bytes] = []
+
+
+def hold_memory() -> None:
+    """Keep 400 MiB."""
+    _held.append(b"x" * (400 << 20))
+
+
 def raise_a_surprise() -> None:
     """Raise what no one catches by name."""
     raise LookupError("what no one thought of")

@@ -139,7 +139,8 @@ def _plane(source: Dataset, group: int) -> NDArray[np.uint8] | None:
     height, width = int(rows.value), int(columns.value)
     if height * width > _LARGEST * int(source.get("Rows") or height) * int(source.get("Columns") or width):
         return None
-    bits = np.unpackbits(np.frombuffer(bytes(data.value), np.uint8), bitorder="little")
+    needed = bytes(data.value)[: -(-height * width // 8)]
+    bits = np.unpackbits(np.frombuffer(needed, np.uint8), bitorder="little")
     return bits[: height * width].reshape(height, width) if len(bits) >= height * width else None
 
 

@@ -16,8 +16,10 @@ from pydicom.multival import MultiValue
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
     JPEGExtended12Bit,
-    JPEGLSTransferSyntaxes,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
     UncompressedTransferSyntaxes,
 )
@@ -28,6 +30,11 @@ from dicom_sr_node.pixels.frame import Frame
 from dicom_sr_node.pixels.header import DAMAGE, OVERLAY_GROUPS, first
 
 _WORD = 1 << 16
+_STRICT = {  # decoders that refuse damaged data; the one that pydicom falls back to fills in what is missing
+    JPEGLSLossless: "pyjpegls",
+    JPEGLSNearLossless: "pyjpegls",
+    JPEGBaseline8Bit: "pillow",
+}
 Words = NDArray[Any]  # (H, W) pixel cells as unsigned integers
 
 
@@ -146,8 +153,8 @@ def _run_decoder(ds: Dataset, frame: bytes, allocated: int, stored: int, signed:
         "pixel_keyword": "PixelData",
     }
     syntax = ds.file_meta.TransferSyntaxUID
-    if syntax in JPEGLSTransferSyntaxes:
-        options["decoding_plugin"] = "pyjpegls"  # several times as fast as the one that pydicom would take
+    if syntax in _STRICT:
+        options["decoding_plugin"] = _STRICT[syntax]
     try:
         array, _ = get_decoder(syntax).as_array(encapsulate([frame], has_bot=False), raw=True, index=0, **options)
     except (*DAMAGE, RuntimeError, MemoryError, OSError) as error:

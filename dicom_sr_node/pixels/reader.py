@@ -33,6 +33,7 @@ from dicom_sr_node.settings import Model, Rule, Work
 Answer = TypeVar("Answer")
 
 _START_S = 60.0
+_SWOLLEN = 400 << 20  # bytes in memory between two images: three times what an idle process has
 _FAULTS_OF_THE_IMAGE: dict[int, str] = {
     signal.SIGSEGV: "the decoder crashed",
     signal.SIGABRT: "the decoder crashed",
@@ -130,6 +131,8 @@ class Reader:
             answer = pipe.recv()
         except (EOFError, OSError) as error:
             raise self._why_it_died() from error
+        if self._is_swollen():
+            self.close()  # a decoder does not give back what a hostile image made it take
         if isinstance(answer, NodeError):
             raise answer
         return answer  # type: ignore[no-any-return]
@@ -148,6 +151,12 @@ class Reader:
                 raise DecoderDied(f"the process that decodes did not start within {_START_S:g} s")
             self._pipe.recv()
         return self._pipe
+
+    def _is_swollen(self) -> bool:
+        if self._process is None:
+            return False
+        resident = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return resident * resource.getpagesize() > _SWOLLEN
 
     def _why_it_died(self) -> NodeError:
         code = 0
@@ -170,6 +179,10 @@ def _serve(pipe: Connection, limits: Work) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory(limits.decode_memory_mb << 20)
+    beyond_memory = Undecodable(
+        f"reading or decoding needs more than {limits.decode_memory_mb} MB (work.decode_memory_mb); "
+        "a damaged file may claim so"
+    )
     try:
         pipe.send("ready")
         while True:
@@ -180,13 +193,16 @@ def _serve(pipe: Connection, limits: Work) -> None:
             except (Skipped, Unreadable, Undecodable) as reason:
                 answer = reason
             except MemoryError:
-                answer = Undecodable(f"decoding needs more than {limits.decode_memory_mb} MB (work.decode_memory_mb)")
+                answer = beyond_memory
             except OSError as error:
                 lost = error.errno is not None  # else pydicom's "No tag to read"
                 answer = DecoderDied(f"the file cannot be read: {error}") if lost else Unreadable(CANNOT_BE_USED)
             except BaseException as error:  # whatever a damaged file makes a library raise, panics of Rust among it
                 answer = Undecodable(f"the image cannot be read: {type(error).__name__}")
-            pipe.send(answer)
+            try:
+                pipe.send(answer)
+            except MemoryError:  # while it is packed; nothing was sent yet
+                pipe.send(beyond_memory)
             del answer
             gc.collect()
     except (EOFError, BrokenPipeError):

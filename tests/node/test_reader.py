@@ -53,6 +53,14 @@ def test_memory_is_limited(fresh: Reader, good: Path) -> None:
     assert isinstance(fresh.admit(good, ADMISSION), Admitted)
 
 
+def test_a_process_that_keeps_much_memory_is_replaced(fresh: Reader, good: Path) -> None:
+    assert isinstance(fresh.admit(good, ADMISSION), Admitted)
+    assert fresh._process is not None
+    fresh._ask(faults.hold_memory)
+    assert fresh._process is None
+    assert isinstance(fresh.admit(good, ADMISSION), Admitted)
+
+
 def test_waiting_without_computing_is_ended_and_may_be_tried_again(good: Path) -> None:
     with Reader(Work(decode_limit_s=0.2)) as reader:
         with pytest.raises(DecoderDied, match="no answer within") as caught:
