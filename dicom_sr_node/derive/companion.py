@@ -26,10 +26,7 @@ def accompany(ds: Dataset, source: Dataset, maker: Maker, now: datetime) -> None
             del ds[keyword]
     ds.set_original_encoding(False, True, source.original_character_set)  # else text would be written anew
     ds.file_meta = identity.file_meta(ds.SOPClassUID, ds.SOPInstanceUID, ds.file_meta.TransferSyntaxUID)
-    at = identity.local_time(source, now)
-    for keyword in ("Series", "Content", "InstanceCreation"):
-        setattr(ds, f"{keyword}Date", at.strftime("%Y%m%d"))
-        setattr(ds, f"{keyword}Time", at.strftime("%H%M%S.%f"))
+    identity.set_times(ds, source, now)
     ds.SyntheticData = "YES"
     ds.ManufacturerModelName = maker.model[:64]
     ds.DeviceSerialNumber = maker.sha256[:16]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 from pydicom import DataElement, Dataset
-from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
-from dicom_sr_node.pixels.header import DAMAGE
+from dicom_sr_node.pixels.header import DAMAGE, vr_of
 
 _TEXT = frozenset(
     ["AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"]
@@ -25,7 +28,7 @@ def verbatim(source: Dataset, key: BaseTag | str) -> DataElement | RawDataElemen
     element = source.get_item(tag)
     try:
         if isinstance(element, RawDataElement):
-            vr = _vr(element)
+            vr = vr_of(element)
             if vr in _TEXT:
                 return element._replace(VR=vr)
             element = source[tag]
@@ -46,14 +49,10 @@ def _item(source: Dataset) -> Dataset:
     return item
 
 
-def _vr(element: RawDataElement) -> str:
-    """The VR that was read, or that of the dictionary where nothing or UN (unknown) was written."""
-    if element.VR not in (None, "UN"):
-        return str(element.VR)
-    try:
-        return str(dictionary_VR(element.tag))
-    except KeyError:
-        return "UN"
+def pixel_data(values: NDArray[Any]) -> DataElement:
+    """Native Pixel Data in little endian, padded to even length (PS3.5 8.1.2)."""
+    raw = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+    return DataElement("PixelData", "OB" if values.itemsize == 1 else "OW", raw + b"\0" * (len(raw) % 2))
 
 
 def text_of(source: Dataset, keyword: str) -> str:

@@ -12,6 +12,7 @@ from pydicom import DataElement, Dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
+from dicom_sr_node.derive.elements import pixel_data
 from dicom_sr_node.pixels.decode import decode
 from dicom_sr_node.pixels.header import usable
 
@@ -23,9 +24,7 @@ def make_plain(ds: Dataset) -> None:
     """Turn a data set of ours into Explicit VR Little Endian, in place. Raises Undecodable."""
     if ds.file_meta.TransferSyntaxUID != COMPRESSED:
         return
-    values = decode(ds).values
-    raw = values.astype(values.dtype.newbyteorder("<")).tobytes()
-    ds["PixelData"] = DataElement("PixelData", "OB" if values.itemsize == 1 else "OW", raw + b"\0" * (len(raw) % 2))
+    ds["PixelData"] = pixel_data(decode(ds).values)
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
 
 

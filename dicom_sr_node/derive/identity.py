@@ -123,6 +123,14 @@ def local_time(source: Dataset, now: datetime) -> datetime:
     return now.astimezone()
 
 
+def set_times(ds: Dataset, source: Dataset, now: datetime) -> None:
+    """When a derived object, its content and its series were made, as the source tells time."""
+    at = local_time(source, now)
+    for keyword in ("Series", "Content", "InstanceCreation"):
+        setattr(ds, f"{keyword}Date", at.strftime("%Y%m%d"))
+        setattr(ds, f"{keyword}Time", at.strftime("%H%M%S.%f"))
+
+
 def _ascii(source: Dataset, keyword: str) -> str:
     """Its text on one line if it is ASCII; never decoded, for a character set may be anything."""
     text = " ".join(text_of(source, keyword).split())

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 import highdicom
-import numpy as np
 from highdicom.base import SOPClass
 from numpy.typing import NDArray
 from pydicom import DataElement, Dataset
@@ -33,7 +32,7 @@ from pydicom.valuerep import DSfloat, validate_value
 from dicom_sr_node import __version__
 from dicom_sr_node.derive import geometry, identity, label, policy, window
 from dicom_sr_node.derive.companion import reference
-from dicom_sr_node.derive.elements import text_of, verbatim
+from dicom_sr_node.derive.elements import pixel_data, text_of, verbatim
 from dicom_sr_node.derive.identity import Maker
 from dicom_sr_node.derive.policy import Fate
 from dicom_sr_node.pixels.frame import Frame
@@ -99,7 +98,7 @@ class DerivedImage(SOPClass):
         self._set_pixel_cells(source, frame)
         self.dropped = self._copy(source)
         self.update(window.single(source))
-        self._set_times(identity.local_time(source, now))
+        identity.set_times(self, source, now)
         self._set_equipment(source, maker)
         self._set_derivation(source, maker, where, remark)
         self._set_lossy_history(source, frame)
@@ -133,12 +132,6 @@ class DerivedImage(SOPClass):
         correct_ambiguous_vr(self, is_little_endian=True)
         self.set_original_encoding(False, True, source.original_character_set)  # else text would be written anew
         return tuple(dropped)
-
-    def _set_times(self, at: datetime) -> None:
-        date, time = at.strftime("%Y%m%d"), at.strftime("%H%M%S.%f")
-        for keyword in ("Series", "Content", "InstanceCreation"):
-            setattr(self, f"{keyword}Date", date)
-            setattr(self, f"{keyword}Time", time)
 
     def _set_equipment(self, source: Dataset, maker: Maker) -> None:
         """General Equipment is this node (C.7.5.1).
@@ -209,8 +202,7 @@ class DerivedImage(SOPClass):
         for keyword, value in (("SmallestImagePixelValue", pixels.min()), ("LargestImagePixelValue", pixels.max())):
             if keyword in source:
                 self[keyword] = DataElement(keyword, vr, int(value))
-        raw = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder("<")).tobytes()
-        self.add(DataElement("PixelData", "OB" if self.BitsAllocated == 8 else "OW", raw + b"\0" * (len(raw) % 2)))
+        self.add(pixel_data(pixels))
 
 
 def modality_of(source: Dataset) -> str:

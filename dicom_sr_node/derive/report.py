@@ -8,7 +8,6 @@ from highdicom import sr
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
-from dicom_sr_node import __version__
 from dicom_sr_node.derive import identity
 from dicom_sr_node.derive.companion import accompany
 from dicom_sr_node.derive.identity import Maker
@@ -96,7 +95,6 @@ def report(source: Dataset, image: Dataset, quality: Quality, maker: Maker, now:
         series_description=f"AI SR x{maker.scale} quality",
     )
     accompany(made, source, maker, now)
-    made.SoftwareVersions = [__version__, maker.sha256]
     return made
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pydicom import DataElement, Dataset
-from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
 from dicom_sr_node.errors import Unreadable
-from dicom_sr_node.pixels.header import DAMAGE, OVERLAY_GROUPS
+from dicom_sr_node.pixels.header import DAMAGE, OVERLAY_GROUPS, vr_of
 
 MOST_ELEMENTS = 20_000  # in all, items and theirs among them
 DEEPEST = 16  # sequences within sequences
@@ -40,7 +39,7 @@ def _walk(ds: Dataset, depth: int) -> Iterator[BaseTag]:
             if tag.is_private:
                 continue
             _check_value(tag, element.value)
-            if not _is_sequence(element):
+            if vr_of(element) != "SQ":
                 continue
             element = _parsed(ds, tag)
         if element is not None and element.VR == "SQ":
@@ -63,12 +62,3 @@ def _check_value(tag: BaseTag, value: object) -> None:
         raise Unreadable(f"the header is beyond reason: {tag} has {len(value)} bytes")
     if isinstance(value, bytes) and len(value) <= LONGEST and value.count(b"\\") > MOST_VALUES:
         raise Unreadable(f"the header is beyond reason: {tag} has more than {MOST_VALUES} values")
-
-
-def _is_sequence(element: RawDataElement) -> bool:
-    if element.VR not in (None, "UN"):
-        return element.VR == "SQ"
-    try:
-        return dictionary_VR(element.tag) == "SQ"
-    except KeyError:
-        return False

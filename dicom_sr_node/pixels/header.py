@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from pydicom import Dataset, dcmread
+from pydicom.datadict import dictionary_VR
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
@@ -41,6 +43,16 @@ def first(ds: Dataset, keyword: str) -> str:
     if isinstance(value, MultiValue | list):
         value = value[0] if value else None
     return "" if value is None else str(value)
+
+
+def vr_of(element: RawDataElement) -> str:
+    """The VR that was read, or that of the dictionary where nothing or UN (unknown) was written."""
+    if element.VR not in (None, "UN"):
+        return str(element.VR)
+    try:
+        return str(dictionary_VR(element.tag))
+    except KeyError:
+        return "UN"
 
 
 def identity_of(ds: Dataset) -> Identity:

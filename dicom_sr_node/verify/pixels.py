@@ -34,8 +34,9 @@ def pixel_checks(
     if not same_size:
         return
     yield _label_check(derived, source, result.values, original, scale)
-    yield _block_check(result.values, original, label_box(derived, scale), scale)
-    yield _mean_check(result.values, original, label_box(derived, scale), scale)
+    sums, outside = block_sums(result.values, scale), _outside(label_box(derived, scale), original, scale)
+    yield _block_check(sums, original, outside, scale)
+    yield _mean_check(sums, original, outside, scale)
     yield _padding_check(result.values, original, scale)
 
 
@@ -68,10 +69,16 @@ def _label_check(derived: Dataset, source: Dataset, result: NDArray[Any], origin
     return Check("label", passed, f"{box}, excluded from the block means; {wrong} pixels differ from the label's own")
 
 
-def _block_check(result: NDArray[Any], original: Frame, box: label.Box | None, scale: int) -> Check:
-    wrong = block_sums(result, scale) != original.values.astype(np.int64) * scale**2
+def _outside(box: label.Box | None, original: Frame, scale: int) -> NDArray[np.bool_]:
+    """(H, W): the blocks that no label covers."""
+    outside = np.ones(original.values.shape, np.bool_)
     if box is not None:
-        wrong[box.top // scale : box.bottom // scale, box.left // scale : box.right // scale] = False
+        outside[box.top // scale : box.bottom // scale, box.left // scale : box.right // scale] = False
+    return outside
+
+
+def _block_check(sums: NDArray[np.int64], original: Frame, outside: NDArray[np.bool_], scale: int) -> Check:
+    wrong = (sums != original.values.astype(np.int64) * scale**2) & outside
     count, blocks = int(wrong.sum()), wrong.size
     if not count:
         return Check("block means", True, f"{blocks} blocks of {scale}x{scale} average to the source's stored value")
@@ -83,13 +90,10 @@ def _block_check(result: NDArray[Any], original: Frame, box: label.Box | None, s
     )
 
 
-def _mean_check(result: NDArray[Any], original: Frame, box: label.Box | None, scale: int) -> Check:
+def _mean_check(sums: NDArray[np.int64], original: Frame, outside: NDArray[np.bool_], scale: int) -> Check:
     """What a region of interest over the whole image measures, without the label."""
-    outside = np.ones(original.values.shape, np.bool_)
-    if box is not None:
-        outside[box.top // scale : box.bottom // scale, box.left // scale : box.right // scale] = False
     theirs = int(original.values[outside].sum(dtype=np.int64))
-    ours = int(block_sums(result, scale)[outside].sum())
+    ours = int(sums[outside].sum())
     count = max(1, int(outside.sum()))
     means = theirs / count, ours / (count * scale**2)
     return Check("mean", ours == theirs * scale**2, f"stored value {means[0]:.4f} in the source, {means[1]:.4f} here")
@@ -99,7 +103,7 @@ def _padding_check(result: NDArray[Any], original: Frame, scale: int) -> Check:
     if original.padding is None:
         return Check("padding", True, "the source declares none")
     first, last = original.padding
-    theirs = (original.values >= first) & (original.values <= last)
+    theirs = original.is_padding
     ours = (result >= first) & (result <= last)
     blocks = block_sums(ours.astype(np.uint8), scale)
     stray = int(((blocks > 0) & ~theirs).sum())
