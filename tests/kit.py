@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
-from pydicom import Dataset, dcmread
+from pydicom import DataElement, Dataset, dcmread
 from pydicom.dataset import FileDataset
 from pynetdicom import AE, evt
 
@@ -134,6 +134,28 @@ def upscale(source: Path, target: Path, reader: Reader, upscaler: Upscaler, **mo
     """The derived image of a file, written and read again."""
     target.write_bytes(encoding.plain(process(source, reader, upscaler, **more).image))
     return dcmread(target)
+
+
+def put(ds: Dataset, keyword: str, vr: str, value: object) -> Dataset:
+    """An element with a value that its VR does not allow."""
+    ds[keyword] = DataElement(keyword, vr, None)
+    ds[keyword]._value = value
+    return ds
+
+
+def with_overlay(ds: Dataset, *, origin: int = 1, rows: int = 64, columns: int = 64) -> Dataset:
+    """With a graphic overlay plane in group 6000."""
+    for element, vr, value in (
+        (0x0010, "US", rows),
+        (0x0011, "US", columns),
+        (0x0040, "CS", "G"),
+        (0x0050, "SS", [origin, origin]),
+        (0x0100, "US", 1),
+        (0x0102, "US", 0),
+        (0x3000, "OW", b"\1" * (rows * columns // 8)),
+    ):
+        ds.add_new((0x6000, element), vr, value)
+    return ds
 
 
 def set_pixels(ds: Dataset, values: np.ndarray) -> None:

@@ -18,9 +18,7 @@ KEYWORDS = ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation")
 
 def windows(source: Dataset) -> list[tuple[float, float]]:
     """Every usable (center, width) of the source, in its order."""
-    centers, widths = (_numbers(text_of(source, keyword)) for keyword in KEYWORDS[:2])
-    pairs = list(zip(centers, widths, strict=False))
-    return [(center, width) for center, width in pairs if math.isfinite(center) and width > 0]
+    return [pair for pair in _pairs(source) if _is_usable(*pair)]
 
 
 def single(source: Dataset) -> Dataset:
@@ -28,7 +26,7 @@ def single(source: Dataset) -> Dataset:
     result = Dataset()
     texts = {keyword: text_of(source, keyword) for keyword in KEYWORDS}
     several = max(texts[keyword].count("\\") for keyword in KEYWORDS[:2]) > 0
-    index = _first_usable(texts) if several else 0
+    index = next((place for place, pair in enumerate(_pairs(source)) if _is_usable(*pair)), 0)
     for keyword in KEYWORDS:
         if keyword not in source:
             continue
@@ -42,12 +40,13 @@ def single(source: Dataset) -> Dataset:
     return result
 
 
-def _first_usable(texts: dict[str, str]) -> int:
-    centers, widths = (_numbers(texts[keyword]) for keyword in KEYWORDS[:2])
-    for index, (center, width) in enumerate(zip(centers, widths, strict=False)):
-        if math.isfinite(center) and width > 0:
-            return index
-    return 0
+def _pairs(source: Dataset) -> list[tuple[float, float]]:
+    centers, widths = (_numbers(text_of(source, keyword)) for keyword in KEYWORDS[:2])
+    return list(zip(centers, widths, strict=False))
+
+
+def _is_usable(center: float, width: float) -> bool:
+    return math.isfinite(center) and width > 0
 
 
 def _numbers(text: str) -> list[float]:

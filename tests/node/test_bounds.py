@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from kit import SHARED, image, process, save
-from pydicom import DataElement, Dataset, dcmread
+from kit import SHARED, image, process, put, save, with_overlay
+from pydicom import Dataset, dcmread
 from pydicom.dataset import FileDataset
 
 from dicom_sr_node.errors import Skipped, Undecodable, Unreadable
@@ -20,11 +19,6 @@ from model.upscaler import Upscaler
 
 QUOTED = "SECRET^PATIENT"
 ADMISSION = Admission((), Model(), (4, 2))
-
-
-def put(ds: Dataset, keyword: str, vr: str, value: object) -> None:
-    ds[keyword] = DataElement(keyword, vr, None)
-    ds[keyword]._value = value
 
 
 def deep(levels: int) -> list[Dataset]:
@@ -139,16 +133,7 @@ def test_a_character_set_that_is_none_ends_with_a_reason_at_most(
 
 def test_a_huge_overlay_of_a_small_image_is_left_out(tmp_path: Path, reader: Reader, upscaler: Upscaler) -> None:
     ds = image()
-    for part, vr, value in (
-        (0x0010, "US", 4000),
-        (0x0011, "US", 4000),
-        (0x0040, "CS", "G"),
-        (0x0050, "SS", [1, 1]),
-        (0x0100, "US", 1),
-        (0x0102, "US", 0),
-        (0x3000, "OW", np.zeros(2_000_000, np.uint8).tobytes()),
-    ):
-        ds.add_new((0x6000, part), vr, value)
+    with_overlay(ds, rows=4000, columns=4000)
     made = process(save(ds, tmp_path / "overlay.dcm"), reader, upscaler, scale=2)
     assert (0x6000, 0x3000) not in made.image
 

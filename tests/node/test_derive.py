@@ -9,7 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kit import SYNTHETIC_DATA_WAIVER, dciodvfy_errors, image, need, process, run, save, set_pixels, shared, upscale
+from kit import (
+    SYNTHETIC_DATA_WAIVER,
+    dciodvfy_errors,
+    image,
+    need,
+    process,
+    put,
+    run,
+    save,
+    set_pixels,
+    shared,
+    upscale,
+    with_overlay,
+)
 from pydicom import DataElement, Dataset, dcmread
 from pydicom.dataset import FileDataset
 from pydicom.pixels.processing import apply_voi_lut
@@ -432,13 +445,6 @@ def test_a_mammogram_is_served_where_a_rule_names_it(
     assert dciodvfy_errors(target) - dciodvfy_errors(source) <= {SYNTHETIC_DATA_WAIVER}
 
 
-def put(ds: Dataset, keyword: str, vr: str, value: object) -> Dataset:
-    """An element with a value that its VR does not allow."""
-    ds[keyword] = DataElement(keyword, vr, None)
-    ds[keyword]._value = value
-    return ds
-
-
 ODD: dict[str, Callable[[Dataset], object]] = {
     "a spatial resolution with a comma": lambda ds: put(ds, "SpatialResolution", "LO", "0,1"),
     "a series number that is a superscript": lambda ds: put(ds, "SeriesNumber", "LO", "²"),
@@ -454,20 +460,6 @@ ODD: dict[str, Callable[[Dataset], object]] = {
     "an overlay far outside": lambda ds: with_overlay(ds, origin=9000),
     "an overlay far larger than the image": lambda ds: with_overlay(ds, rows=17000),
 }
-
-
-def with_overlay(ds: Dataset, origin: int = 1, rows: int = 64) -> Dataset:
-    for element, vr, value in (
-        (0x0010, "US", rows),
-        (0x0011, "US", 64),
-        (0x0040, "CS", "G"),
-        (0x0050, "SS", [origin, origin]),
-        (0x0100, "US", 1),
-        (0x0102, "US", 0),
-        (0x3000, "OW", b"\1" * (rows * 8)),
-    ):
-        ds.add_new((0x6000, element), vr, value)
-    return ds
 
 
 @pytest.mark.parametrize("change", ODD.values(), ids=ODD)
