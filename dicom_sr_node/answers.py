@@ -39,6 +39,8 @@ class Ended:
 
 @dataclass(frozen=True)
 class Failed:
-    """The child could not make one this time."""
+    """The child could not make one this time: it failed, crashed, or was lost for a cause that is not the image."""
 
     reason: str
+    crashed: bool = False
+    lost: bool = False

@@ -6,18 +6,24 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Event
 
 from sqlalchemy import Engine
 
-from dicom_sr_node import locks, schedule, tolerance
+from dicom_sr_node import audit, failpoints, locks, log, schedule, steps, tolerance
+from dicom_sr_node.records import FOLDER
 from dicom_sr_node.settings import Settings
 from dicom_sr_node.spool import Spool
 from dicom_sr_node.store import engine as database
+from dicom_sr_node.store.audit import AuditTrail
+from dicom_sr_node.store.commitments import AskedOfUs, Commitments
+from dicom_sr_node.store.destinations import Destinations
 from dicom_sr_node.store.instances import Instances
 from dicom_sr_node.store.jobs import Jobs
 from dicom_sr_node.store.outputs import Deliveries, Outputs
+from dicom_sr_node.store.refused import Refused
 from dicom_sr_node.store.slots import Slots
 
 
@@ -30,63 +36,149 @@ class Store:
     jobs: Jobs
     outputs: Outputs
     deliveries: Deliveries
+    destinations: Destinations
+    commitments: Commitments
+    asked: AskedOfUs
+    refused: Refused
+    audit: AuditTrail
     slots: Slots
 
 
 def store(settings: Settings, *, must_exist: bool = False) -> Store:
     """Connect. Raises NotFound if the database `must_exist` and does not."""
     engine = database.connect(settings, must_exist=must_exist)
-    return Store(engine, Instances(engine), Jobs(engine), Outputs(engine), Deliveries(engine), Slots(engine))
+    return Store(
+        engine,
+        Instances(engine),
+        Jobs(engine),
+        Outputs(engine),
+        Deliveries(engine),
+        Destinations(engine),
+        Commitments(engine),
+        AskedOfUs(engine),
+        Refused(engine),
+        AuditTrail(engine),
+        Slots(engine),
+    )
+
+
+@dataclass(frozen=True)
+class Corner:
+    """What a role has for itself: the tables, its corner of the spool, and the name it is known by everywhere."""
+
+    store: Store
+    spool: Spool
+    name: str
 
 
 @contextmanager
-def _role(settings: Settings, slot: locks.Slot, note: str) -> Iterator[tuple[Store, Spool, str]]:
-    """What every role needs: a database of the right schema, its corner of the spool, and a heartbeat."""
+def _role(settings: Settings, slot: locks.Slot, note: str) -> Iterator[Corner]:
+    """A database of the right schema, a corner of the spool, and a heartbeat; start and stop stand in the trail."""
+    failpoints.arm()
     tolerance.accept_faults_of_others()
     tables = store(settings)
     database.upgrade(tables.engine)
-    name = f"{socket.gethostname()}/{slot.name}"
-    tables.slots.announce(name, note)
+    name = f"{locks.node_id(settings.node.data_dir)}/{slot.name}"  # a container's host name is another at each start
+    tables.slots.announce(name, _here(note))
+    tables.audit.add(audit.started(settings, slot.name))
     timers = schedule.heartbeat(tables.slots, name)
     try:
-        yield tables, Spool(settings.node.data_dir, slot.name), name
+        yield Corner(tables, Spool(settings.node.spool, name.replace("/", "-")), name)
     finally:
         timers.shutdown(wait=True)
+        tables.audit.add(audit.stopped(settings, slot.name))
         tables.slots.leave(name)
 
 
-def receive(settings: Settings, stop: Event) -> None:
+def _here(note: str) -> str:
+    return f"{note} ({socket.gethostname()})"
+
+
+def _slot(settings: Settings, role: str, patience_s: float) -> locks.Slot:
+    """Several receivers serve one database only if it is PostgreSQL: with SQLite a second node is a mistake."""
+    if role == "receive" and not settings.database.is_served:
+        return locks.take(settings.node.data_dir, role, patience_s)
+    return locks.take_any(settings.node.data_dir, role)
+
+
+def receive(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
     """The receiver. Raises AlreadyRunning, NodeError."""
+    from dicom_sr_node.receive.commitment import CommitmentScp
     from dicom_sr_node.receive.scp import Receiver
 
-    slot = locks.take(settings.node.data_dir, "receive")
+    slot = _slot(settings, "receive", patience_s)
     note = f"{settings.node.ae_title} on {settings.scp.host}:{settings.scp.port}"
-    with _role(settings, slot, note) as (tables, spool, _):
-        receiver = Receiver(settings, spool, tables.instances)
+    with _role(settings, slot, note) as mine:
+        tables = mine.store
+        arguments = (settings.peers, mine.spool, tables.instances, tables.asked, tables.commitments, mine.name)
+        tables.asked.release(mine.name)
+        receiver = Receiver(settings, mine.spool, tables.instances, tables.refused, CommitmentScp(*arguments))
         receiver.start()
-        timers = schedule.maintenance(spool, tables.outputs)
+        timers = schedule.running(
+            {
+                "sweep": (schedule.SWEEP_EVERY_S, lambda: schedule.sweep_outbox(mine.spool, tables.outputs)),
+                "purge": (
+                    schedule.SWEEP_EVERY_S,
+                    lambda: schedule.purge(mine.spool, tables.instances, settings.retention),
+                ),
+                "refusals": (schedule.REFUSALS_EVERY_S, receiver.write_down_refusals),
+            }
+        )
         stop.wait()
         timers.shutdown(wait=True)
         receiver.stop()
 
 
-def work(settings: Settings, stop: Event) -> None:
+def work(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
     """One worker. Raises NodeError when its model cannot be loaded."""
     from dicom_sr_node.worker import Worker
 
-    slot = locks.take_any(settings.node.data_dir, "work")
-    with _role(settings, slot, f"model {settings.model.name}, not yet loaded") as (tables, spool, name):
-        worker = Worker(settings, spool, tables.instances, tables.jobs, name, spool_slot=slot.name)
-        worker.run(stop, on_ready=lambda note: tables.slots.announce(name, note))
+    slot = _slot(settings, "work", patience_s)
+    with _role(settings, slot, f"model {settings.model.name}, not yet loaded") as mine:
+        worker = Worker(settings, mine.spool, mine.store.instances, mine.store.jobs, mine.name)
+        worker.run(stop, on_ready=lambda note: mine.store.slots.announce(mine.name, _here(note)))
 
 
-def deliver(settings: Settings, stop: Event) -> None:
-    """One sender."""
-    from dicom_sr_node.deliver.sender import Sender
+def deliver(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
+    """Everything that leaves: results, requests and reports of storage commitment, the audit trail."""
+    from dicom_sr_node.deliver.commitment import Reporter
+    from dicom_sr_node.deliver.sender import Lane
+    from dicom_sr_node.deliver.trail import Trail, pass_on
 
-    slot = locks.take_any(settings.node.data_dir, "deliver")
-    with _role(settings, slot, ", ".join(settings.peers) or "to the folder") as (tables, spool, name):
-        Sender(settings, spool, tables.outputs, tables.deliveries, name).run(stop)
+    slot = _slot(settings, "deliver", patience_s)
+    with _role(settings, slot, ", ".join(settings.peers) or "to the folder") as mine:
+        tables = mine.store
+
+        def lane(destination: str) -> Lane:
+            return Lane(
+                settings,
+                mine.spool,
+                mine.name,
+                destination,
+                instances=tables.instances,
+                outputs=tables.outputs,
+                deliveries=tables.deliveries,
+                destinations=tables.destinations,
+                commitments=tables.commitments,
+            )
+
+        known = (*settings.peers, FOLDER)
+        lanes = {name: lane(name) for name in known}
+        reporter = Reporter(settings, mine.spool, tables.instances, tables.asked, mine.name)
+        trail = Trail(settings)
+        for held in (tables.deliveries, tables.asked, tables.audit):
+            held.release(mine.name)
+        log.get("deliver").info("delivering", extra={"slot": mine.name})
+        steps.repeat_all(
+            {
+                **{name: partial(lane.step, stop) for name, lane in lanes.items()},
+                "strays": lambda: any(lane(name).step(stop) for name in tables.deliveries.strays(known)),
+                "reports": reporter.report,
+                "audit": lambda: pass_on(tables.audit, trail, mine.name),
+            },
+            stop,
+            settings.delivery.poll_s,
+        )
 
 
 ROLES = {"receive": receive, "work": work, "deliver": deliver}
@@ -96,6 +188,10 @@ def serve(settings: Settings, config: Path | None, stop: Event) -> int:
     """All roles, each a process of its own that is started again when it dies; returns the exit code."""
     from dicom_sr_node.serve import Supervisor
 
-    locks.take(settings.node.data_dir, "serve")
+    failpoints.arm()
+    if settings.database.is_served:
+        locks.take_any(settings.node.data_dir, "serve")
+    else:
+        locks.take(settings.node.data_dir, "serve")
     database.upgrade(store(settings).engine)
     return Supervisor(list(ROLES), config).run(stop)

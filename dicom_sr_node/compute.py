@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dicom_sr_node import log, routing, tolerance
+from dicom_sr_node import failpoints, log, routing, tolerance
 from dicom_sr_node.answers import Ended, Failed, Made
 from dicom_sr_node.derive import encoding
 from dicom_sr_node.errors import DecoderDied, NodeError, Skipped, Undecodable, Unreadable
@@ -17,7 +18,7 @@ from dicom_sr_node.records import State
 from dicom_sr_node.settings import Settings
 from dicom_sr_node.spool import Spool
 from model.checkpoint import CheckpointError
-from model.upscaler import Upscaler
+from model.upscaler import DeviceLost, Upscaler
 
 _log = log.get("compute")
 
@@ -27,9 +28,11 @@ class Computer:
 
     def __init__(self, settings: Settings, slot: str) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides when to stop
+        os.umask(0o077)
         log.start()
+        failpoints.arm()
         tolerance.accept_faults_of_others()
-        self._settings, self._spool = settings, Spool(settings.node.data_dir, slot)
+        self._settings, self._spool = settings, Spool(settings.node.spool, slot)
         try:
             self._upscaler = Upscaler.load(settings.model.name, settings.model.device)
         except CheckpointError as error:
@@ -48,6 +51,8 @@ class Computer:
             return Ended(State.DEAD, str(reason))
         except DecoderDied as reason:
             return Failed(str(reason))
+        except DeviceLost:
+            raise  # ends this process; the next one gets a sound device, or the CPU
         except Exception as error:  # the one place where any fault becomes a failed try; the supervisor counts them
             where = traceback.extract_tb(error.__traceback__)[-1]
             told = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}"

@@ -158,7 +158,7 @@ def _wait_for_echo(config: Settings, process: subprocess.Popen[bytes], log_path:
     deadline = time.monotonic() + START_S
     while True:
         try:
-            dimse.echo("DEMO", _itself(config), config.delivery)
+            dimse.echo(_sender(config), _itself(config))
             return
         except DeliveryError as error:
             if process.poll() is not None or time.monotonic() > deadline:
@@ -170,6 +170,11 @@ def _itself(config: Settings) -> Peer:
     return Peer(ae_title=config.node.ae_title, host=config.scp.host, port=config.scp.port)
 
 
+def _sender(config: Settings) -> Settings:
+    """The one who sends the image."""
+    return config.model_copy(update={"node": config.node.model_copy(update={"ae_title": "DEMO"})})
+
+
 def _travel(config: Settings, source: Path, stop: Event) -> Journey:
     """Send the image and wait until its result has arrived. Raises NodeError if it does not."""
     peer = _itself(config)
@@ -177,7 +182,7 @@ def _travel(config: Settings, source: Path, stop: Event) -> Journey:
     uid = header.read(source, pixels=False).SOPInstanceUID
     again = store.jobs.of_image(uid) is not None
     started = time.monotonic()
-    with dimse.association("DEMO", peer, config.delivery, [dimse.context_of(source)]) as assoc:
+    with dimse.association(_sender(config), peer, [dimse.context_of(source)]) as assoc:
         dimse.send(assoc, source, peer)
     acknowledged_s = time.monotonic() - started
     worked_s: float | None = None

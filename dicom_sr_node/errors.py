@@ -77,7 +77,14 @@ class Fenced(NodeError):
 
 
 class DeliveryError(NodeError):
-    """An object did not reach its destination."""
+    """An object did not reach its destination. comment: the peer's own words, which may name a patient."""
+
+    def __init__(self, told: str, comment: str = "") -> None:
+        super().__init__(told, comment)
+        self.told, self.comment = told, comment
+
+    def __str__(self) -> str:
+        return f"{self.told} ({self.comment})" if self.comment else self.told
 
     fate = "dead at once, with the peer's words"
 

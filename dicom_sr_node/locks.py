@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
+import uuid
 from pathlib import Path
 
-from dicom_sr_node.errors import AlreadyRunning
+from dicom_sr_node.errors import AlreadyRunning, NodeError
 
 MOST_SLOTS = 64
 
@@ -22,20 +24,30 @@ class Slot:
         os.close(self._descriptor)
 
 
-def take(data_dir: Path, name: str) -> Slot:
-    """The slot of this name. Raises AlreadyRunning."""
+def take(data_dir: Path, name: str, wait_s: float = 0.0) -> Slot:
+    """The slot of this name; waits so long for a process that is about to end. Raises AlreadyRunning."""
     folder = data_dir / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise AlreadyRunning(
-            f"another `{name}` already works in {data_dir}; stop it, or set node.data_dir to another folder"
-        ) from None
-    return Slot(name, descriptor)
+    descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < deadline:
+                time.sleep(0.1)
+                continue
+            os.close(descriptor)
+            raise AlreadyRunning(
+                f"the data directory {data_dir} is locked: another `{name}` already works in it; stop it, or set "
+                "node.data_dir to another folder"
+            ) from None
+        except OSError as error:
+            os.close(descriptor)
+            raise NodeError(
+                f"{folder} cannot be locked: {error.strerror}; put node.data_dir on a local disk"
+            ) from error
+        return Slot(name, descriptor)
 
 
 def take_any(data_dir: Path, role: str) -> Slot:
@@ -46,3 +58,22 @@ def take_any(data_dir: Path, role: str) -> Slot:
         except AlreadyRunning:
             continue
     raise AlreadyRunning(f"{MOST_SLOTS} processes of role {role} already work in {data_dir}")
+
+
+def node_id(data_dir: Path) -> str:
+    """Which data directory this is: two machines may share a spool and a database, and even their name."""
+    path = data_dir / "locks" / "id"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        for _ in range(50):  # another process is just writing it
+            if found := path.read_text():
+                return found
+            time.sleep(0.1)
+        raise NodeError(f"{path} is empty: remove it") from None
+    with os.fdopen(descriptor, "w") as file:
+        file.write(uuid.uuid4().hex[:8])
+        file.flush()
+        os.fsync(file.fileno())
+    return path.read_text()

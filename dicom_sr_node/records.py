@@ -6,7 +6,7 @@ Times are seconds since 1970 by the database's clock.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class State(StrEnum):
@@ -14,6 +14,7 @@ class State(StrEnum):
 
     READY = "ready"  # waits for a worker, or for its next try
     RUNNING = "running"  # a worker holds the lease
+    SENT = "sent"  # of a delivery: the peer stored it, and its storage commitment is awaited
     DONE = "done"
     SKIPPED = "skipped"  # not one to upscale, or cancelled; the reason says which
     DEAD = "dead"  # given up; the reason says why; `srnode jobs retry` starts again
@@ -40,6 +41,14 @@ class Reason(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Priority(IntEnum):
+    """What goes first. Within one priority the oldest does."""
+
+    STAT = 0
+    ROUTINE = 1
+    BACKFILL = 2  # only within the off-peak window, if there is one
+
+
 class Kind(StrEnum):
     """What an output is."""
 
@@ -57,6 +66,7 @@ class Identity:
     study_uid: str
     series_uid: str
     modality: str
+    patient_id: str  # for the audit trail; never in a log, a file name or an error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +88,15 @@ class Instance:
     study_uid: str
     series_uid: str
     modality: str
+    patient_id: str
     transfer_syntax_uid: str
     calling_ae: str
     file: str
     sha256: str  # of the data set as received, without file meta information
     bytes: int
     received_at: float
+    held: bool  # by hand: never purged
+    purged_at: float  # when its files were removed, long after all was delivered; 0 while they are here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +108,8 @@ class Job:
     state: State
     attempt: int
     failures: int  # since the job was made or last retried by hand
+    lost: int  # tries since then that ended because the worker did, which may be no fault of the image
+    priority: Priority
     run_at: float
     lease_until: float
     worker: str
@@ -132,11 +147,36 @@ class Delivery:
     state: State
     attempt: int
     failures: int
+    lost: int
+    priority: Priority
     run_at: float
     lease_until: float
     worker: str
     reason: str
     updated_at: float
+    commitment_id: int | None  # of the last request that asked the peer to commit to it
+    commit_at: float  # when it is to be asked for next, while it is SENT
+    commit_tries: int  # since it was last sent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """An instance as storage commitment names it (PS3.4 J.3)."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A peer asks us to commit to what it sent; `answer` is what we say of it, worked out when it is sent."""
+
+    id: int
+    transaction_uid: str
+    calling_ae: str
+    references: tuple[Reference, ...]
+    attempt: int
+    failures: int
 
 
 FOLDER = "folder"  # the destination when none is configured: data_dir/out

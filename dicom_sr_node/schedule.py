@@ -6,39 +6,51 @@ Each tick looks at what is there and does what is due, so a missed or doubled ti
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from dicom_sr_node import log
+from dicom_sr_node import failpoints, log
+from dicom_sr_node.settings import Retention
 from dicom_sr_node.spool import Spool
+from dicom_sr_node.store.instances import Instances
 from dicom_sr_node.store.outputs import Outputs
 from dicom_sr_node.store.slots import BEAT_S, Slots
 
 _log = log.get("schedule")
 
 SWEEP_EVERY_S = 600
+REFUSALS_EVERY_S = 2
 ORPHAN_AGE_S = 3600  # a worker commits within seconds of the rename; what has no row after so long never will
+_DAY_S = 86_400.0
+
+Tick = Callable[[], object]
 
 
 def heartbeat(slots: Slots, slot: str) -> BackgroundScheduler:
     """A running scheduler that tells the database every few seconds that this process is there."""
-    scheduler = _scheduler()
-    scheduler.add_job(slots.beat, "interval", args=(slot,), seconds=BEAT_S, id="beat")
-    scheduler.start()
-    return scheduler
+    return running({"beat": (BEAT_S, lambda: slots.beat(slot))})
 
 
-def maintenance(spool: Spool, outputs: Outputs) -> BackgroundScheduler:
-    """A running scheduler that keeps the spool clean."""
-    scheduler = _scheduler()
-    scheduler.add_job(sweep_outbox, "interval", args=(spool, outputs), seconds=SWEEP_EVERY_S, id="sweep")
+def running(ticks: Mapping[str, tuple[float, Tick]]) -> BackgroundScheduler:
+    """A running scheduler: name -> (seconds between two ticks, what to do).
+
+    Memory job store only: the queue is our own table.
+    """
+    scheduler = BackgroundScheduler(
+        executors={"default": ThreadPoolExecutor(1)},
+        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+        timezone="UTC",
+    )
+    for name, (seconds, tick) in ticks.items():
+        scheduler.add_job(tick, "interval", seconds=seconds, id=name)
     scheduler.start()
     return scheduler
 
 
 def sweep_outbox(spool: Spool, outputs: Outputs, age_s: float = ORPHAN_AGE_S) -> int:
-    """Remove derived files that were kept but never committed; their job runs again and makes them anew."""
+    """Remove derived files that no row refers to: never committed (their job makes them anew), or purged."""
     removed = 0
     for name in spool.names("outbox") - outputs.files():
         path = spool.path("outbox", name)
@@ -50,10 +62,16 @@ def sweep_outbox(spool: Spool, outputs: Outputs, age_s: float = ORPHAN_AGE_S) ->
     return removed
 
 
-def _scheduler() -> BackgroundScheduler:
-    """Memory job store only: the queue is our own table."""
-    return BackgroundScheduler(
-        executors={"default": ThreadPoolExecutor(1)},
-        job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
-        timezone="UTC",
-    )
+def purge(spool: Spool, instances: Instances, retention: Retention) -> int:
+    """Remove the files of what is delivered, committed to where that is awaited, and past its retention."""
+    count = 0
+    while gone := instances.purge(done_s=retention.delivered_days * _DAY_S, skipped_s=retention.skipped_days * _DAY_S):
+        failpoints.hit("purge.marked")
+        for source, results in gone:
+            spool.discard("in", source)
+            for name in results:
+                spool.discard("outbox", name)
+        count += len(gone)
+    if count:
+        _log.info("purged", extra={"images": count})
+    return count

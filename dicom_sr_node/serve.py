@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from dicom_sr_node import log
+from dicom_sr_node import failpoints, log
 
 _log = log.get("serve")
 
@@ -40,6 +40,7 @@ class Supervisor:
     def run(self, stop: Event) -> int:
         """Until `stop` is set; 1 if the receiver could not start."""
         roles = [_Role(name, self._start(name), time.monotonic()) for name in self._names]
+        failpoints.disarm_children()
         try:
             while not stop.wait(0.2):
                 for role in roles:

@@ -5,6 +5,7 @@ Precedence: `SRNODE__SECTION__KEY` in the environment, then the file, then the d
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import tomllib
@@ -35,6 +36,28 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
+Days = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _window(value: str) -> str:
+    """HH:MM-HH:MM, or nothing."""
+    if value and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError('a window is "HH:MM-HH:MM", as "19:00-06:00"')
+    return value
+
+
+Window = Annotated[str, AfterValidator(_window)]
+
+
+def _network(value: str) -> str:
+    ipaddress.ip_network(value)
+    return value
+
+
+Network = Annotated[str, AfterValidator(_network)]
+Fingerprint = Annotated[
+    str, AfterValidator(lambda value: value.replace(":", "").lower()), Field(pattern="^([0-9a-fA-F:]{64,95})?$")
+]
 
 
 class Frozen(BaseModel):
@@ -46,6 +69,12 @@ class Node(Frozen):
 
     ae_title: AETitle = "SRNODE"
     data_dir: Path = Path("var")
+    spool_dir: Path | None = None
+
+    @property
+    def spool(self) -> Path:
+        """Where images and results lie."""
+        return self.spool_dir or self.data_dir / "spool"
 
 
 class Scp(Frozen):
@@ -54,10 +83,58 @@ class Scp(Frozen):
     host: Name = "127.0.0.1"
     port: Port = 11112
     max_associations: Count = 32
+    max_per_address: Count = 16
+    max_object_mb: Count = 512
+    plain: bool = True
     require_called_ae_title: bool = True
     require_known_callers: bool = True
     accept: Literal["all", "radiographs"] = "all"
     idle_timeout_s: Seconds = 60
+    pdu_timeout_s: Seconds = 30
+
+
+class Tls(Frozen):
+    """DICOM over TLS, in and out (PS3.15 B.12). Without a certificate there is none."""
+
+    certificate: Path | None = None
+    private_key: Path | None = None
+    authorities: Path | None = None
+    port: Port = 2762
+
+    @model_validator(mode="after")
+    def _whole(self) -> Tls:
+        given = [key for key in ("certificate", "private_key", "authorities") if getattr(self, key)]
+        if given and len(given) < 3:
+            raise ValueError("certificate, private_key and authorities belong together: each side proves who it is")
+        return self
+
+
+class Disk(Frozen):
+    """How full the disk may become."""
+
+    reserve_mb: Annotated[int, Field(ge=0)] = 5120
+
+
+class Retention(Frozen):
+    """How long files stay."""
+
+    delivered_days: Days = 30
+    skipped_days: Days = 7
+    undelivered_days: Days = 30
+
+
+class Audit(Frozen):
+    """Where the audit trail (PS3.15 A.5) goes."""
+
+    to: Literal["off", "file", "syslog"] = "off"
+    host: str = ""
+    port: Port = 6514
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Audit:
+        if self.to == "syslog" and not self.host:
+            raise ValueError("syslog needs a host: the collector's name or address")
+        return self
 
 
 class Database(Frozen):
@@ -70,6 +147,11 @@ class Database(Frozen):
         if self.url and not self.url.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("url is empty, sqlite:///PATH or postgresql+psycopg://...")
         return self
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a server keeps it, so that several machines may use it."""
+        return self.url.startswith("postgresql")
 
 
 class Model(Frozen):
@@ -90,6 +172,7 @@ class Work(Frozen):
     poll_s: Seconds = 0.5
     decode_limit_s: Seconds = 6
     decode_memory_mb: Annotated[int, Field(ge=128)] = 768
+    off_peak: Window = ""
 
 
 class Derive(Frozen):
@@ -107,6 +190,7 @@ class Delivery(Frozen):
     retry_max_s: Seconds = 900
     connect_timeout_s: Seconds = 10
     response_timeout_s: Seconds = 120
+    commitment_wait_s: Seconds = 3600
     poll_s: Seconds = 0.5
 
 
@@ -117,7 +201,10 @@ class Peer(Frozen):
     host: Name
     port: Port = 104
     allow: tuple[Literal["echo", "store"], ...] = ()
-    commitment: Literal["optional", "off"] = "optional"
+    addresses: tuple[Network, ...] = ()
+    tls: bool = False
+    certificate_sha256: Fingerprint = ""
+    commitment: Literal["required", "optional", "off"] = "optional"
     compression: Literal["jpeg-ls", "none"] = "jpeg-ls"
 
 
@@ -133,6 +220,7 @@ class Rule(Frozen):
     name: Name
     match: Match = Match()
     send_to: tuple[str, ...] = ()
+    priority: Literal["stat", "routine", "backfill"] = "routine"
     unusual: Literal["skip", "send"] = "skip"
     contact: str = ""
     comment: str = ""
@@ -143,17 +231,28 @@ class Settings(Frozen):
 
     node: Node = Node()
     scp: Scp = Scp()
+    tls: Tls = Tls()
+    disk: Disk = Disk()
     database: Database = Database()
     model: Model = Model()
     work: Work = Work()
     derive: Derive = Derive()
     delivery: Delivery = Delivery()
+    retention: Retention = Retention()
+    audit: Audit = Audit()
     peers: Mapping[str, Peer] = {}
     rules: tuple[Rule, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         names = [rule.name for rule in self.rules]
+        if self.audit.to == "syslog" and not self.tls.certificate:
+            raise ValueError('audit.to = "syslog" goes over TLS: set tls.certificate, private_key and authorities')
+        if not self.scp.plain and not self.tls.certificate:
+            raise ValueError("scp.plain = false leaves no way in: set tls.certificate, private_key and authorities")
+        without = [name for name, peer in self.peers.items() if peer.tls and not self.tls.certificate]
+        if without:
+            raise ValueError(f"peer {without[0]!r} speaks TLS: set tls.certificate, private_key and authorities")
         if FOLDER in self.peers:
             raise ValueError(f"no peer can be named {FOLDER!r}: this is the destination of results without a peer")
         for rule in self.rules:

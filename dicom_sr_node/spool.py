@@ -1,54 +1,98 @@
 """Where files lie. A file appears under its name only when all of its bytes are on the disk, and never changes after.
 
-data_dir/spool/in      received images          data_dir/spool/outbox   derived images
-data_dir/spool/tmp/S   being written by slot S  data_dir/out            results, when no destination is configured
+spool/in      received images             spool/outbox   derived images
+spool/tmp/S   being written by slot S     data_dir/out   results, when no destination is configured
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from dicom_sr_node import failpoints
 from dicom_sr_node.records import Stored
 
 Place = Literal["in", "outbox"]
 
+_SMALL_DISK = 10  # the reserve is at most this part of the disk
+_FEW_INODES = 100  # at least this part of the disk's inodes stays free
+
+
+class Draft:
+    """A file that is being written. It is kept whole, or not at all."""
+
+    def __init__(self, spool: Spool, place: Place) -> None:
+        self.name = uuid.uuid4().hex
+        self._place: Place = place
+        self._target, self._written = spool.path(place, self.name), spool.tmp / self.name
+        self._file = self._written.open("xb")
+        self._digest, self._size = hashlib.sha256(), 0
+
+    def write(self, data: bytes, *, hashed: bool = True) -> None:
+        """Add bytes; not `hashed` is what only wraps the data set."""
+        self._file.write(data)
+        self._size += len(data)
+        if hashed:
+            self._digest.update(data)
+
+    def keep(self) -> Stored:
+        """Make it durable: fsync, rename, fsync of the folder. Raises OSError and leaves nothing behind."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            failpoints.hit(f"{self._place}.written")
+            self._written.rename(self._target)
+            sync_folder(self._target.parent)
+            failpoints.hit(f"{self._place}.renamed")
+        except BaseException:
+            self.drop()
+            self._target.unlink(missing_ok=True)
+            raise
+        return Stored(name=self.name, sha256=self._digest.hexdigest(), bytes=self._size)
+
+    def drop(self) -> None:
+        """Leave nothing behind."""
+        with suppress(OSError):  # the last bytes find no room
+            self._file.close()
+        self._written.unlink(missing_ok=True)
+
 
 class Spool:
-    """The files of one data directory, as seen by one process (`slot`), which alone writes below `tmp/slot`."""
+    """The files of one spool folder, as seen by one process (`slot`), which alone writes below `tmp/slot`."""
 
-    def __init__(self, data_dir: Path, slot: str) -> None:
-        self.root = data_dir / "spool"
-        self._tmp = self.root / "tmp" / slot
-        for folder in (self.root / "in", self.root / "outbox", self._tmp):
+    def __init__(self, root: Path, slot: str) -> None:
+        self.root, self.tmp = root, root / "tmp" / slot
+        for folder in (self.root / "in", self.root / "outbox", self.tmp):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def sweep(self) -> int:
         """Remove what an earlier process of this slot left half written; returns how many files."""
-        left = list(self._tmp.iterdir())
+        left = list(self.tmp.iterdir())
         for path in left:
             path.unlink(missing_ok=True)  # a dying process of this slot may still tidy up
         return len(left)
 
-    def keep(self, place: Place, chunks: Iterable[bytes], *, hash_from: int = 0) -> Stored:
-        """Write a file durably: tmp, fsync, rename, fsync of the folder. Raises OSError and leaves nothing behind.
+    def draft(self, place: Place) -> Draft:
+        """A new file, to be written in pieces. Raises OSError."""
+        return Draft(self, place)
 
-        hash_from: the sha256 leaves out so many first bytes (preamble and file meta information of a received image).
-        """
-        name = uuid.uuid4().hex
-        written = self._tmp / name
+    def keep(self, place: Place, chunks: Iterable[bytes]) -> Stored:
+        """Write a whole file durably. Raises OSError and leaves nothing behind."""
+        draft = self.draft(place)
         try:
-            size, digest = _write(written, chunks, hash_from)
-            written.rename(self.path(place, name))
-            sync_folder(self.root / place)
+            for chunk in chunks:
+                draft.write(chunk)
         except BaseException:
-            written.unlink(missing_ok=True)
+            draft.drop()
             raise
-        return Stored(name=name, sha256=digest, bytes=size)
+        return draft.keep()
 
     def path(self, place: Place, name: str) -> Path:
         """The file of a name that `keep` gave."""
@@ -61,6 +105,19 @@ class Spool:
     def names(self, place: Place) -> set[str]:
         """Every file there is."""
         return {path.name for path in (self.root / place).iterdir()}
+
+    def is_full(self, reserve_mb: int) -> str:
+        """Why nothing more may be taken, or nothing if there is room.
+
+        The reserve is never more than a tenth of the disk, so that a small disk can be used at all.
+        """
+        space, inodes = shutil.disk_usage(self.root), os.statvfs(self.root)
+        reserve = min(reserve_mb << 20, space.total // _SMALL_DISK)
+        if space.free < reserve:
+            return f"{space.free >> 20} MiB are free, and {reserve >> 20} MiB are kept in reserve (disk.reserve_mb)"
+        if inodes.f_files and inodes.f_favail < inodes.f_files // _FEW_INODES:
+            return f"only {inodes.f_favail} more files can be made on this disk"
+        return ""
 
 
 def write(target: Path, content: bytes) -> None:
@@ -82,15 +139,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _write(path: Path, chunks: Iterable[bytes], hash_from: int) -> tuple[int, str]:
-    digest, size = hashlib.sha256(), 0
-    with path.open("xb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-            digest.update(chunk[max(0, hash_from - size) :])
-            size += len(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    return size, digest.hexdigest()

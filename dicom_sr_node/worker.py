@@ -7,13 +7,14 @@ try of one job. Only the supervisor writes to the database.
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Event
 
-from dicom_sr_node import log
+from dicom_sr_node import failpoints, log, steps
 from dicom_sr_node.answers import Ended, Failed, Made, Ready
 from dicom_sr_node.errors import Fenced, NodeError
 from dicom_sr_node.records import Job, State
@@ -28,10 +29,19 @@ RETRY_S = 5.0  # between tries of one job
 START_S = 120.0  # for the child to load torch and the weights
 
 
+_CRASHES = {-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL}
+MOST_CRASHES = 2  # of the process on one image; then the image is taken for the cause
+MOST_LOST = 20  # tries that ended because a process was killed or a device was lost; that seldom is the image's fault
+
+
 class ChildDied(NodeError):
-    """The process that computes ended without an answer."""
+    """The process that computes ended without an answer; `crashed` by a fault of its own, else killed from outside."""
 
     retryable = True
+
+    def __init__(self, told: str, *, crashed: bool) -> None:
+        super().__init__(told)
+        self.crashed = crashed
 
 
 class Child:
@@ -44,6 +54,7 @@ class Child:
             target=compute, args=(settings, slot, theirs), name=f"{slot}-compute", daemon=False
         )  # no daemon: it starts the process that decodes; it ends when its pipe does
         self._process.start()
+        failpoints.disarm_children()
         theirs.close()
 
     def ask(self, path: Path) -> None:
@@ -51,33 +62,32 @@ class Child:
         try:
             self._pipe.send(path)
         except OSError as error:
-            raise ChildDied(self._obituary()) from error
+            raise self._obituary() from error
 
     def answer(self, wait_s: float) -> Ready | Made | Ended | Failed | None:
         """What the child says, or None if it says nothing for so long. Raises ChildDied."""
         try:
             return self._pipe.recv() if self._pipe.poll(wait_s) else None
         except (EOFError, OSError) as error:
-            raise ChildDied(self._obituary()) from error
+            raise self._obituary() from error
 
     def kill(self) -> None:
         """End it at once."""
         self._process.kill()
         self._process.join()
 
-    def _obituary(self) -> str:
+    def _obituary(self) -> ChildDied:
         self._process.join(timeout=5)
-        return f"the computing process ended with exit code {self._process.exitcode}"
+        code = self._process.exitcode
+        return ChildDied(f"the computing process ended with exit code {code}", crashed=code in _CRASHES)
 
 
 class Worker:
     """Works until it is stopped."""
 
-    def __init__(
-        self, settings: Settings, spool: Spool, instances: Instances, jobs: Jobs, name: str, *, spool_slot: str
-    ) -> None:
+    def __init__(self, settings: Settings, spool: Spool, instances: Instances, jobs: Jobs, name: str) -> None:
         self._settings, self._spool, self._instances, self._jobs = settings, spool, instances, jobs
-        self._slot, self._spool_slot = name, spool_slot
+        self._slot, self._spool_slot = name, spool.tmp.name
         self._child: Child | None = None
 
     def run(self, stop: Event, on_ready: Callable[[str], None]) -> None:
@@ -89,15 +99,19 @@ class Worker:
         released = self._jobs.release(self._slot)
         _log.info("working", extra={"slot": self._slot, "released": released})
         try:
-            while not stop.is_set():
-                child = self._ready_child(stop, on_ready)
-                held = self._jobs.claim(self._slot, self._settings.work.lease_s) if child else None
-                if child is None or held is None:
-                    stop.wait(self._settings.work.poll_s)
-                else:
-                    self._work(child, held, stop)
+            steps.repeat(lambda: self._step(stop, on_ready), stop, self._settings.work.poll_s)
         finally:
             self._end_child()
+
+    def _step(self, stop: Event, on_ready: Callable[[str], None]) -> bool:
+        """One job; False if there is none."""
+        child = self._ready_child(stop, on_ready)
+        held = self._jobs.claim(self._slot, self._settings.work.lease_s) if child else None
+        if child is None or held is None:
+            return False
+        failpoints.hit("work.claimed")
+        self._work(child, held, stop)
+        return True
 
     def _ready_child(self, stop: Event, on_ready: Callable[[str], None]) -> Child | None:
         """The child with its model loaded; started again if it died. Raises NodeError if it cannot load one."""
@@ -116,8 +130,9 @@ class Worker:
         return self._child
 
     def _work(self, child: Child, held: Job, stop: Event) -> None:
-        if held.failures >= self._settings.work.max_attempts:
-            self._end(held, Ended(State.DEAD, f"given up after {held.failures} tries; the last: {held.reason}"))
+        if held.failures >= self._settings.work.max_attempts or held.lost >= MOST_LOST:
+            tries = held.failures + held.lost
+            self._end(held, Ended(State.DEAD, f"given up after {tries} tries; the last: {held.reason}"))
             return
         started = time.monotonic()
         try:
@@ -125,7 +140,7 @@ class Worker:
             said = self._wait(child, held, stop)
         except ChildDied as error:
             self._end_child()
-            said = Failed(str(error))
+            said = Failed(str(error), crashed=error.crashed, lost=not error.crashed)
         except Fenced as error:
             self._end_child()  # it computes for nobody
             _log.warning("fenced", extra={"job": held.id, "why": error})
@@ -160,10 +175,14 @@ class Worker:
             if isinstance(said, Made):
                 for stored in self._jobs.done(held, said.objects, said.destinations, said.quality):
                     self._spool.discard("outbox", stored.name)
+                failpoints.hit("work.committed")
             elif isinstance(said, Ended):
                 self._jobs.end(held, said.state, said.reason, skipped=said.skipped, quality=said.quality)
             elif isinstance(said, Failed):
-                self._jobs.fail(held, said.reason, delay_s=RETRY_S)
+                weight = 0 if said.lost else 1
+                if said.crashed:
+                    weight = -(-self._settings.work.max_attempts // MOST_CRASHES)
+                self._jobs.fail(held, said.reason, delay_s=RETRY_S, failures=weight, lost=int(said.lost))
             else:
                 self._jobs.put_back(held)
         except Fenced as error:

@@ -17,6 +17,13 @@ from model.intensity import Window
 BATCH_PIXELS = 128 * 128 * 4  # low pixels in one forward pass: bounds memory, whatever the image size
 
 
+MOST_HALVINGS = 3  # of the tiles, when the device has too little memory
+
+
+class DeviceLost(RuntimeError):
+    """The device failed in a way that only a new process mends: a CUDA error stays for good."""
+
+
 class NotFinite(ArithmeticError):
     """The generator answered with a value that is not a number; nothing of it may be used."""
 
@@ -62,22 +69,42 @@ class Upscaler:
         value_range: the lowest and highest value a result may take (default: all that the dtype holds).
         padding: pixel padding values, first and last; they stay where they are. inverted: MONOCHROME1.
         progress: called with the finished fraction. Raises ValueError for an array or a scale it does not serve,
-        NotFinite.
+        NotFinite, DeviceLost; MemoryError where even the smallest tiles find no room on the device.
         """
         value_range = value_range or _limits(array.dtype)
         real = array if padding is None else array[(array < padding[0]) | (array > padding[1])]
         self._check(array, real, scale, value_range)
         window = Window.of(real, inverted=inverted)
+        for halvings in range(MOST_HALVINGS + 1):
+            try:
+                return self._upscale(array, scale, window, value_range, padding, progress, halvings)
+            except torch.OutOfMemoryError:
+                pass  # the error holds the tensors: they are freed when it is gone
+            except torch.AcceleratorError as error:
+                raise DeviceLost(f"{self.device}: {type(error).__name__}") from error
+            torch.cuda.empty_cache()
+        raise MemoryError(f"{self.device} has no room for tiles of {self.card.tile >> MOST_HALVINGS} pixels")
+
+    def _upscale(
+        self,
+        array: NDArray[Any],
+        scale: int,
+        window: Window,
+        value_range: tuple[int, int],
+        padding: tuple[int, int] | None,
+        progress: Callable[[float], None],
+        halvings: int,
+    ) -> NDArray[Any]:
         height, width = array.shape
         result = np.empty((height * scale, width * scale), array.dtype)
-        own = self.card.architecture.scale
+        own, tile = self.card.architecture.scale, self.card.tile >> halvings
         for row, high in tiles.strips(
             window.to_unit(array),
             self._run,
             scale=own,
-            tile=self.card.tile,
-            overlap=self.card.overlap,
-            batch_pixels=BATCH_PIXELS,
+            tile=tile,
+            overlap=min(self.card.overlap, tile // 3),
+            batch_pixels=BATCH_PIXELS >> 2 * halvings,
         ):
             if not np.isfinite(high).all():
                 raise NotFinite(f"{self.card.identity} answered with a value that is not finite")

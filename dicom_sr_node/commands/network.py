@@ -30,7 +30,7 @@ def echo(context: typer.Context, peer: str, as_json: Json = False, config: Confi
     settings = load(context, config)
     target = _peer(settings, peer)
     started = time.monotonic()
-    dimse.echo(settings.node.ae_title, target, settings.delivery)
+    dimse.echo(settings, target)
     took_ms = round((time.monotonic() - started) * 1000)
     show(as_json, {"peer": peer, "answered": True, "ms": took_ms}, lambda: print(f"{peer} answered in {took_ms} ms"))
 

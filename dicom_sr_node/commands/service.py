@@ -34,6 +34,13 @@ def _become_service(parent: int = 0) -> threading.Event:
     return stop
 
 
+def _patience_s(parent: int) -> float:
+    """Under a supervisor the last process of a role may still be ending; by hand a taken slot is a mistake."""
+    from dicom_sr_node.serve import DRAIN_S
+
+    return DRAIN_S if parent else 0.0
+
+
 @cli.command()
 def serve(context: typer.Context, config: Config = None) -> None:
     """Receive, work and deliver, as one supervised service. Ctrl-C or SIGTERM ends it in good order."""
@@ -49,7 +56,7 @@ def receive(context: typer.Context, config: Config = None, parent: Parent = 0) -
     """Only the receiver: answers C-ECHO and stores what is sent by C-STORE."""
     from dicom_sr_node import app
 
-    app.receive(load(context, config), _become_service(parent))
+    app.receive(load(context, config), _become_service(parent), _patience_s(parent))
 
 
 @cli.command()
@@ -57,7 +64,7 @@ def work(context: typer.Context, config: Config = None, parent: Parent = 0) -> N
     """Only one worker: takes images from the queue and upscales them. Start as many as the machine can feed."""
     from dicom_sr_node import app
 
-    app.work(load(context, config), _become_service(parent))
+    app.work(load(context, config), _become_service(parent), _patience_s(parent))
 
 
 @cli.command()
@@ -65,7 +72,7 @@ def deliver(context: typer.Context, config: Config = None, parent: Parent = 0) -
     """Only the delivery: sends results to their destinations."""
     from dicom_sr_node import app
 
-    app.deliver(load(context, config), _become_service(parent))
+    app.deliver(load(context, config), _become_service(parent), _patience_s(parent))
 
 
 @cli.command()

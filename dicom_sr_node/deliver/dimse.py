@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydicom import Dataset
 from pydicom.uid import EnhancedSRStorage, SecondaryCaptureImageStorage
-from pynetdicom import AE, Association
+from pynetdicom import AE, Association, build_role
 from pynetdicom.sop_class import Verification
 
 from dicom_sr_node.derive import encoding
 from dicom_sr_node.derive.identity import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from dicom_sr_node.errors import PeerRefused, PeerUnreachable
-from dicom_sr_node.network import guard, syntaxes
+from dicom_sr_node.network import commitment as wire
+from dicom_sr_node.network import guard, syntaxes, tls
 from dicom_sr_node.network.status import SUCCESS, error_for, is_stored, text
 from dicom_sr_node.pixels import header
 from dicom_sr_node.pixels.gate import RADIOGRAPHS
-from dicom_sr_node.settings import Delivery, Peer
+from dicom_sr_node.settings import Peer, Settings
 
 Context = tuple[str, str]  # SOP class, transfer syntax
 
@@ -31,6 +33,7 @@ _REJECTIONS = {  # (source, reason) of A-ASSOCIATE-RJ, PS3.8 9.3.4
     (3, 2): "its limit of associations is reached",
 }
 
+COMMITMENT: Context = (str(wire.SOP_CLASS), str(syntaxes.UNCOMPRESSED[1]))
 COMPANIONS = (SecondaryCaptureImageStorage, EnhancedSRStorage)  # heat map, report
 
 
@@ -40,12 +43,29 @@ def offered(peer: Peer) -> list[Context]:
     return [
         *((str(uid), str(syntax)) for uid in RADIOGRAPHS for syntax in (*compressed, *syntaxes.UNCOMPRESSED)),
         *((str(uid), str(syntax)) for uid in COMPANIONS for syntax in syntaxes.UNCOMPRESSED),
+        *([COMMITMENT] if peer.commitment != "off" else []),
     ]
 
 
+def commits(assoc: Association) -> bool:
+    """Whether the peer has accepted to be asked for storage commitment."""
+    return any(context.abstract_syntax == wire.SOP_CLASS for context in assoc.accepted_contexts)
+
+
 @contextmanager
-def association(calling_ae: str, peer: Peer, limits: Delivery, contexts: Iterable[Context]) -> Iterator[Association]:
-    """An association that is released at the end. Raises PeerUnreachable or PeerRefused, saying why there is none."""
+def association(
+    settings: Settings,
+    peer: Peer,
+    contexts: Iterable[Context],
+    *,
+    handlers: Iterable[tuple[Any, ...]] = (),
+    reverse: bool = False,
+) -> Iterator[Association]:
+    """An association that is released at the end. Raises PeerUnreachable or PeerRefused, saying why there is none.
+
+    reverse: we are the SCP of storage commitment on it (PS3.4 J.3.3).
+    """
+    calling_ae, limits, secure = settings.node.ae_title, settings.delivery, settings.tls
     ae = AE(ae_title=calling_ae)
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION
@@ -53,15 +73,24 @@ def association(calling_ae: str, peer: Peer, limits: Delivery, contexts: Iterabl
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = limits.response_timeout_s
     for sop_class, syntax in contexts:
         ae.add_requested_context(sop_class, syntax)
-    assoc = ae.associate(
-        peer.host,
-        peer.port,
-        ae_title=peer.ae_title,
-        max_pdu=guard.MAX_PDU_BYTES,
-        evt_handlers=[guard.handler(limits.response_timeout_s)],
-    )
+    seconds = guard.Limits(idle_s=limits.response_timeout_s, pdu_s=limits.response_timeout_s)
+    try:
+        assoc = ae.associate(
+            peer.host,
+            peer.port,
+            ae_title=peer.ae_title,
+            max_pdu=guard.MAX_PDU_BYTES,
+            ext_neg=[build_role(wire.SOP_CLASS, scp_role=True)] if reverse else None,
+            tls_args=(tls.for_client(secure, peer), peer.host) if peer.tls else None,
+            evt_handlers=[*guard.handlers(seconds), *handlers],
+        )
+    except OSError as error:  # a host name that is not known
+        raise PeerUnreachable(f"{_name(peer)} cannot be reached: {error.strerror or error}") from error
     if not assoc.is_established:
         raise _why_not(assoc, peer)
+    if peer.tls and not tls.is_certificate_of(assoc.dul.socket and assoc.dul.socket.socket, peer):
+        assoc.abort()
+        raise PeerUnreachable(f"{_name(peer)} shows the certificate of somebody else")
     try:
         yield assoc
     finally:
@@ -69,12 +98,14 @@ def association(calling_ae: str, peer: Peer, limits: Delivery, contexts: Iterabl
             assoc.release()
 
 
-def echo(calling_ae: str, peer: Peer, limits: Delivery) -> None:
+def echo(settings: Settings, peer: Peer) -> None:
     """C-ECHO. Raises PeerUnreachable or PeerRefused."""
-    with association(calling_ae, peer, limits, [(str(Verification), syntaxes.UNCOMPRESSED[1])]) as assoc:
+    with association(settings, peer, [(str(Verification), syntaxes.UNCOMPRESSED[1])]) as assoc:
         answer = assoc.send_c_echo()
         if "Status" not in answer:
-            raise PeerUnreachable(f"{_name(peer)} did not answer the C-ECHO in {limits.response_timeout_s:g} s")
+            raise PeerUnreachable(
+                f"{_name(peer)} did not answer the C-ECHO in {settings.delivery.response_timeout_s:g} s"
+            )
         if answer.Status != SUCCESS:
             raise PeerRefused(f"{_name(peer)} answered {text(answer.Status)}")
 

@@ -30,7 +30,7 @@ def send_files(settings: Settings, peer: Peer, paths: Iterable[Path]) -> list[di
             rows.append({"file": str(path), "sent": False, "note": str(error)})
     offered = list(dict.fromkeys(contexts.values()))[:MOST_CONTEXTS]
     if offered:
-        with dimse.association(settings.node.ae_title, peer, settings.delivery, offered) as assoc:
+        with dimse.association(settings, peer, offered) as assoc:
             for path in contexts:
                 try:
                     rows.append({"file": str(path), "sent": True, "note": dimse.send(assoc, path, peer)})

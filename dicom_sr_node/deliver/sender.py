@@ -1,121 +1,152 @@
-"""The delivery role.
+"""The delivery role: one lane for each destination, so that what one of them does never holds up another.
 
-Claims deliveries and sends the stored bytes; what one destination answers never holds up another.
+A lane claims deliveries, sends the stored bytes, and asks for storage commitment.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from threading import Event
 
 from pynetdicom import Association
 
-from dicom_sr_node import log
+from dicom_sr_node import audit, failpoints, log
 from dicom_sr_node.deliver import dimse, folder
-from dicom_sr_node.errors import DeliveryError, Fenced, NodeError, PeerBusy, PeerDoubts, PeerRefused
+from dicom_sr_node.deliver.commitment import Asker
+from dicom_sr_node.errors import DeliveryError, Fenced, NodeError, PeerBusy, PeerDoubts, PeerRefused, PeerUnreachable
 from dicom_sr_node.records import FOLDER, Delivery
-from dicom_sr_node.settings import Settings
+from dicom_sr_node.settings import Peer, Settings
 from dicom_sr_node.spool import Spool
+from dicom_sr_node.store.commitments import Commitments
+from dicom_sr_node.store.destinations import Destinations, backoff
+from dicom_sr_node.store.instances import Instances
 from dicom_sr_node.store.outputs import Deliveries, Outputs
 
 _log = log.get("deliver")
 
 TRIES_OF_A_DOUBTFUL_OBJECT = 3  # 0110, 0210, Cxxx: some archives answer them while their database is away
+_DAY_S = 86_400.0
+
+Send = Callable[[Delivery], str]
 
 
-class Sender:
-    """Sends until it is stopped."""
+class Lane:
+    """Everything that goes to one destination."""
 
-    def __init__(self, settings: Settings, spool: Spool, outputs: Outputs, deliveries: Deliveries, slot: str) -> None:
-        self._settings, self._spool, self._slot = settings, spool, slot
-        self._outputs, self._deliveries = outputs, deliveries
-        limits = settings.delivery
-        self._lease_s = 2 * (limits.connect_timeout_s + limits.response_timeout_s)
-
-    def run(self, stop: Event) -> None:
-        """Until `stop` is set."""
-        self._deliveries.release(self._slot)
-        _log.info("delivering", extra={"slot": self._slot})
-        while not stop.is_set():
-            held = self._deliveries.claim(self._slot, self._lease_s)
-            if held is None:
-                stop.wait(self._settings.delivery.poll_s)
-            else:
-                self._send_all_to(held, stop)
-
-    def _send_all_to(self, first: Delivery, stop: Event) -> None:
-        """Everything that is due for one destination, over one association."""
-        if first.destination == FOLDER:
-            out = self._settings.node.data_dir / "out"
-            self._drain(first, stop, lambda held: folder.send(self._outputs.get(held.output_id), self._file(held), out))
-            return
-        peer = self._settings.peers.get(first.destination)
-        if peer is None:
-            self._settle(
-                first,
-                PeerRefused(f"no peer {first.destination!r} in the configuration any more; put it back and retry"),
-            )
-            return
-        try:
-            with dimse.association(
-                self._settings.node.ae_title, peer, self._settings.delivery, dimse.offered(peer)
-            ) as assoc:
-                self._drain(first, stop, lambda held: dimse.send(assoc, self._file(held), peer), assoc)
-        except DeliveryError as error:
-            self._settle(first, error)
-            if error.retryable:
-                self._deliveries.postpone(first.destination, self._settings.delivery.retry_first_s)
-
-    def _drain(
-        self, held: Delivery | None, stop: Event, send: Callable[[Delivery], str], assoc: Association | None = None
+    def __init__(
+        self,
+        settings: Settings,
+        spool: Spool,
+        slot: str,
+        destination: str,
+        *,
+        instances: Instances,
+        outputs: Outputs,
+        deliveries: Deliveries,
+        destinations: Destinations,
+        commitments: Commitments,
     ) -> None:
-        while held is not None:
-            destination = held.destination
-            try:
-                note = send(held)
-            except NodeError as error:
-                self._settle(held, error)
-                return  # a fresh association for the next one
-            except OSError as error:
-                self._settle(held, PeerBusy(f"the result cannot be read here: {error}"))
-                return
-            self._finish(held, note)
-            usable = assoc is None or assoc.is_established
-            held = (
-                self._deliveries.claim(self._slot, self._lease_s, destination) if usable and not stop.is_set() else None
-            )
+        self._settings, self._spool, self._slot, self._name = settings, spool, slot, destination
+        self._instances, self._outputs, self._deliveries = instances, outputs, deliveries
+        self._destinations = destinations
+        self._peer: Peer | None = settings.peers.get(destination)
+        wanted = self._peer is not None and self._peer.commitment != "off"
+        self._asker = Asker(settings, destination, self._peer, commitments) if self._peer and wanted else None
+        self._lease_s = 2 * (settings.delivery.connect_timeout_s + settings.delivery.response_timeout_s)
+
+    def step(self, stop: Event) -> bool:
+        """Send all that is due, then ask for commitment; False if there was nothing to do."""
+        held = self._deliveries.claim(self._slot, self._lease_s, self._name)
+        if held is not None:
+            failpoints.hit("deliver.claimed")
+            self._send_all(held, stop)
+        asked = self._asker is not None and not self._destinations.rests(self._name) and self._asker.ask()
+        return held is not None or asked
+
+    def _send_all(self, first: Delivery, stop: Event) -> None:
+        """Everything that is due, over one association."""
+        held: Delivery | None = first
+        try:
+            with self._open() as (send, assoc):
+                while held is not None:
+                    self._send_one(held, send, assoc)
+                    usable = not stop.is_set() and (assoc is None or assoc.is_established)
+                    held = self._deliveries.claim(self._slot, self._lease_s, self._name) if usable else None
+        except (NodeError, OSError) as error:
+            if held is not None:
+                self._settle(held, error if isinstance(error, NodeError) else PeerBusy(_unreadable(error)))
+
+    @contextmanager
+    def _open(self) -> Iterator[tuple[Send, Association | None]]:
+        """How to send to this destination. Raises DeliveryError."""
+        if self._name == FOLDER:
+            out = self._settings.node.data_dir / "out"
+            yield (lambda held: folder.send(self._outputs.get(held.output_id), self._file(held), out)), None
+            return
+        peer = self._peer
+        if peer is None:
+            raise PeerRefused(f"no peer {self._name!r} in the configuration any more; put it back and retry")
+        way: AbstractContextManager[Association] = dimse.association(self._settings, peer, dimse.offered(peer))
+        with way as assoc:
+            yield (lambda held: dimse.send(assoc, self._file(held), peer)), assoc
+
+    def _send_one(self, held: Delivery, send: Send, assoc: Association | None) -> None:
+        """Raises what `_settle` turns into the delivery's fate."""
+        note = send(held)
+        failpoints.hit("deliver.sent")
+        self._destinations.succeeded(self._name)
+        try:
+            message = ""
+            if self._peer is not None and self._settings.audit.to != "off":
+                source = self._instances.of_output(held.output_id)
+                message = audit.sent(self._settings, self._outputs.get(held.output_id), source, self._peer)
+            if self._awaits_commitment(assoc):
+                self._deliveries.sent(held, note, message)
+            else:
+                self._deliveries.done(held, note, message)
+        except Fenced as error:
+            _log.warning("fenced", extra={"why": error})
+            return
+        failpoints.hit("deliver.committed")
+        level = _log.warning if note else _log.info
+        level("delivered", extra={"delivery": held.id, "to": self._name, "note": note or "-"})
+
+    def _awaits_commitment(self, assoc: Association | None) -> bool:
+        """Where commitment is optional, a peer that does not offer it has said all that it will say."""
+        if self._peer is None or self._peer.commitment == "off" or assoc is None:
+            return False
+        return self._peer.commitment == "required" or dimse.commits(assoc)
 
     def _file(self, held: Delivery) -> Path:
         return self._spool.path("outbox", self._outputs.get(held.output_id).file)
 
-    def _finish(self, held: Delivery, note: str) -> None:
-        try:
-            self._deliveries.done(held, note)
-        except Fenced as error:
-            _log.warning("fenced", extra={"why": error})
-            return
-        level = _log.warning if note else _log.info
-        level("delivered", extra={"delivery": held.id, "to": held.destination, "note": note or "-"})
-
     def _settle(self, held: Delivery, error: NodeError) -> None:
         """A failed try: later again, or never."""
-        given_up = isinstance(error, PeerDoubts) and held.failures + 1 >= TRIES_OF_A_DOUBTFUL_OBJECT
+        limits = self._settings.delivery
+        told = error.told if isinstance(error, DeliveryError) else str(error)  # without the peer's words: see errors
         try:
-            if error.retryable and not given_up:
-                delay_s = backoff(
-                    held.failures, self._settings.delivery.retry_first_s, self._settings.delivery.retry_max_s
-                )
-                self._deliveries.fail(held, str(error), delay_s=delay_s)
-                _log.warning("delivery failed", extra={"delivery": held.id, "why": error, "again_in_s": round(delay_s)})
-            else:
+            if not self._is_worth_another_try(held, error):
                 self._deliveries.dead(held, str(error))
-                _log.error("delivery dead", extra={"delivery": held.id, "why": error})
+                _log.error("delivery dead", extra={"delivery": held.id, "to": self._name, "why": told})
+                return
+            pause_s = backoff(held.failures, limits.retry_first_s, limits.retry_max_s)
+            if isinstance(error, PeerUnreachable | PeerBusy) and not isinstance(error, PeerDoubts):
+                pause_s = self._destinations.failed(self._name, str(error), limits.retry_first_s, limits.retry_max_s)
+            self._deliveries.fail(held, str(error), delay_s=pause_s)
+            extra = {"delivery": held.id, "to": self._name, "why": told, "again_in_s": round(pause_s, 1)}
+            _log.warning("delivery failed", extra=extra)
         except Fenced as fenced:
             _log.warning("fenced", extra={"why": fenced})
 
+    def _is_worth_another_try(self, held: Delivery, error: NodeError) -> bool:
+        if not error.retryable:
+            return False
+        if isinstance(error, PeerDoubts):
+            return held.failures + 1 < TRIES_OF_A_DOUBTFUL_OBJECT
+        return self._deliveries.age_s(held) < self._settings.retention.undelivered_days * _DAY_S
 
-def backoff(failures: int, first_s: float, longest_s: float) -> float:
-    """first, 2 first, 4 first, ... up to the longest; each up to a fifth shorter, so that nodes do not try in step."""
-    return min(longest_s, first_s * 2.0 ** min(failures, 30)) * random.uniform(0.8, 1.0)  # noqa: S311 - no secret
+
+def _unreadable(error: OSError) -> str:
+    return f"the result cannot be read here: {error.strerror or type(error).__name__}"

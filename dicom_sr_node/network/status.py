@@ -8,10 +8,12 @@ SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_DOES_NOT_MATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
+NOT_AUTHORISED = 0x0124
 
 ANSWERS = {  # of our own C-STORE SCP
     SUCCESS: "synced to the disk and committed; also what is not upscaled, and what came before",
-    OUT_OF_RESOURCES: "it could not be stored now (disk, database): send it again later",
+    OUT_OF_RESOURCES: "it could not be stored now (disk full or failing, database away): send it again later",
+    NOT_AUTHORISED: "this caller may echo or report, but not store",
     DATA_SET_DOES_NOT_MATCH: "SOP Class or Instance UID of the data set is not that of the request",
     CANNOT_UNDERSTAND: "no readable identity: a UID is missing or none, or the first elements cannot be parsed",
 }
@@ -52,10 +54,10 @@ def is_stored(status: int) -> bool:
 
 
 def error_for(status: int, comment: str) -> DeliveryError:
-    """The failure that a status means; for statuses that are not `is_stored`."""
-    told = f"the peer answered {text(status)}{f' ({comment})' if comment else ''}"
+    """The failure that a status means; for statuses that are not `is_stored`. The comment is the peer's own words."""
+    told = f"the peer answered {text(status)}"
     if status == 0x0213 or status >> 8 == 0xA7:
-        return PeerBusy(told)
+        return PeerBusy(told, comment)
     if status in (0x0110, 0x0210) or status >> 12 == 0xC:  # some archives answer these while their database is away
-        return PeerDoubts(told)
-    return PeerRefused(told)
+        return PeerDoubts(told, comment)
+    return PeerRefused(told, comment)

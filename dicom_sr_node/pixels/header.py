@@ -63,12 +63,17 @@ def identity_of(ds: Dataset) -> Identity:
             sop_instance_uid=check_uid(ds.get("SOPInstanceUID"), "SOP Instance UID"),
             study_uid=check_uid(ds.get("StudyInstanceUID"), "Study Instance UID"),
             series_uid=check_uid(ds.get("SeriesInstanceUID"), "Series Instance UID"),
-            modality=first(ds, "Modality")[:16],
+            modality=_plain(first(ds, "Modality"))[:16],
+            patient_id=_plain(first(ds, "PatientID"))[:64],
         )
 
 
+def _plain(text: str) -> str:
+    return text.replace("\0", "").strip()
+
+
 _PIXEL_DATA = 0x7FE00010
-_IDENTITY = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality"]
+_IDENTITY = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "PatientID"]
 _LAST_OF_IDENTITY = 0x0020000E  # Series Instance UID
 _MOST_READ_FOR_IDENTITY = 1 << 20  # bytes; what is skipped over does not count
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)  # PS3.3 C.9.2
@@ -94,7 +99,7 @@ DAMAGE = (
 def read(path: Path, *, pixels: bool = True) -> FileDataset:
     """A DICOM file in memory, with or without its pixels.
 
-    Raises Unreadable, and OSError where the file cannot be opened.
+    Raises Unreadable, and OSError where the file cannot be opened or the disk fails.
     """
     with path.open("rb") as stream, _readable():
         ds = dcmread(stream, stop_before_pixels=not pixels)
@@ -107,10 +112,11 @@ def read(path: Path, *, pixels: bool = True) -> FileDataset:
     return ds
 
 
-def read_identity(path: Path) -> tuple[Identity, str]:
-    """Who an instance is, and its transfer syntax, from the first elements of a file; the rest is not looked at.
+def read_identity(path: Path) -> tuple[Identity, str, Dataset]:
+    """Who an instance is, its transfer syntax, and what rules look at, from the first elements of a file.
 
-    Costs no more than reading 1 MiB, whatever the file is like. Raises Unreadable.
+    The rest is not looked at. Costs no more than reading 1 MiB, whatever the file is like. Raises Unreadable, and
+    OSError of the disk.
     """
     with _Measured(io.FileIO(path)) as stream, _readable():
         ds = read_partial(
@@ -118,7 +124,7 @@ def read_identity(path: Path) -> tuple[Identity, str]:
             stop_when=lambda tag, vr, length: tag > _LAST_OF_IDENTITY,
             specific_tags=[Tag(keyword) for keyword in _IDENTITY],
         )
-    return identity_of(ds), str(ds.file_meta.get("TransferSyntaxUID") or "")
+    return identity_of(ds), str(ds.file_meta.get("TransferSyntaxUID") or ""), ds
 
 
 class _Measured(io.BufferedReader):
@@ -142,7 +148,11 @@ def _readable() -> Iterator[None]:
         yield
     except InvalidDicomError as error:
         raise Unreadable("not a readable DICOM file: it has no DICM prefix") from error
-    except (*DAMAGE, OSError) as error:  # pydicom has an OSError of its own: "No tag to read"
+    except DAMAGE as error:
+        raise Unreadable(f"not a readable DICOM file: {_without_values(error)}") from error
+    except OSError as error:
+        if error.errno is not None:  # of the disk, and not pydicom's "No tag to read"
+            raise
         raise Unreadable(f"not a readable DICOM file: {_without_values(error)}") from error
 
 

@@ -1,25 +1,72 @@
-"""Who may send.
+"""Who may call, and for what.
 
-Loopback always; from elsewhere a peer whose AE title and address stand in `[peers]` with `allow = ["store"]`.
+In the clear: this machine always, so that everything can be tried; from elsewhere a peer whose AE title and address
+stand in `[peers]`. Over TLS nobody is let in by address alone: the certificate must be that of the peer whose title is
+used.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+import threading
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
+from dicom_sr_node.network import tls
 from dicom_sr_node.settings import Peer
+from dicom_sr_node.store.refused import Caller
+
+UNKNOWN = "unknown AE title"
+OTHER_ADDRESS = "AE title from another address"
+NOT_ALLOWED = "not allowed to do anything here"
+NO_TLS = "must use TLS"
+NO_TLS_HERE = "is not set up for TLS"
+OTHER_CERTIFICATE = "the certificate of somebody else"
+OTHER_CALLED = "asks for another AE title than ours"
+_MOST_NAMES = 1000  # that a flood can make us remember between two writes
 
 
-def may_send(ae_title: str, address: str, peers: Mapping[str, Peer]) -> bool:
-    """Whether a caller is known. The address is that of the connection, never one that the caller names."""
-    if _is_loopback(address):
-        return True
-    return any(
-        peer.ae_title == ae_title and "store" in peer.allow and address in addresses_of(peer.host)
-        for peer in peers.values()
-    )
+@dataclass(frozen=True)
+class Verdict:
+    """On a caller: whether it may associate, why not, and whether it may store."""
+
+    may_call: bool
+    may_store: bool
+    why: str = ""
+
+
+def judge(ae_title: str, address: str, connection: Any, peers: Mapping[str, Peer], *, known_only: bool) -> Verdict:
+    """address and connection are those of the socket, never what the caller says of itself."""
+    named = [peer for peer in peers.values() if peer.ae_title == ae_title]
+    over_tls = tls.is_tls(connection)
+    if over_tls and named:
+        if not any(peer.tls for peer in named):
+            return Verdict(False, False, NO_TLS_HERE)
+        named = [peer for peer in named if peer.tls and tls.is_certificate_of(connection, peer)]
+        if not named:
+            return Verdict(False, False, OTHER_CERTIFICATE)
+    elif named and all(peer.tls for peer in named):
+        return Verdict(False, False, NO_TLS)
+    if not known_only or (is_loopback(address) and not over_tls):
+        return Verdict(True, True)
+    if not named:
+        return Verdict(False, False, UNKNOWN)
+    here = [peer for peer in named if is_from(address, peer)]
+    if not here:
+        return Verdict(False, False, OTHER_ADDRESS)
+    may_store = any("store" in peer.allow for peer in here)
+    may_call = may_store or any("echo" in peer.allow or peer.commitment != "off" for peer in here)
+    return Verdict(may_call, may_store, "" if may_call else NOT_ALLOWED)
+
+
+def is_from(address: str, peer: Peer) -> bool:
+    """Whether a peer calls from this address: its `addresses`, else those of its host now."""
+    if peer.addresses:
+        return any(ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in peer.addresses)
+    return address in addresses_of(peer.host)
 
 
 def addresses_of(host: str) -> set[str]:
@@ -30,8 +77,38 @@ def addresses_of(host: str) -> set[str]:
         return set()
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether a caller is on this machine."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
+
+
+def line_to_add(calling_ae: str, address: str, why: str) -> str:
+    """The lines of configuration that would let a refused caller in; nothing where that is no question of `[peers]`."""
+    if why == OTHER_CALLED:
+        return ""
+    title = calling_ae if calling_ae.isprintable() and not set(calling_ae) & set('"\\') else ""
+    name = "".join(c for c in title if c.isascii() and (c.isalnum() or c in "_-")) or "NAME"
+    return f'[peers.{name}]\nae_title = "{title}"\nhost = "{address}"\nallow = ["store"]'
+
+
+class Refusals:
+    """Counts who was turned away until somebody writes it down: a flood of callers is no flood of writes."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[Caller] = Counter()
+
+    def add(self, caller: Caller) -> None:
+        """One more."""
+        with self._lock:
+            if caller in self._counts or len(self._counts) < _MOST_NAMES:
+                self._counts[caller] += 1
+
+    def take(self) -> dict[Caller, int]:
+        """All since the last time."""
+        with self._lock:
+            taken, self._counts = dict(self._counts), Counter()
+        return taken

@@ -6,56 +6,112 @@ decoder can never cost a sender its acknowledgement.
 
 from __future__ import annotations
 
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_file_meta_info
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_sr_node import log
+from dicom_sr_node import audit, failpoints, log, routing
 from dicom_sr_node.derive import identity
 from dicom_sr_node.errors import NodeError, Unreadable
-from dicom_sr_node.network import guard, syntaxes
-from dicom_sr_node.network.status import CANNOT_UNDERSTAND, DATA_SET_DOES_NOT_MATCH, OUT_OF_RESOURCES, SUCCESS
+from dicom_sr_node.network import commitment as wire
+from dicom_sr_node.network import guard, syntaxes, tls
+from dicom_sr_node.network.server import Seats, Server
+from dicom_sr_node.network.status import (
+    CANNOT_UNDERSTAND,
+    DATA_SET_DOES_NOT_MATCH,
+    NOT_AUTHORISED,
+    OUT_OF_RESOURCES,
+    SUCCESS,
+)
 from dicom_sr_node.pixels import header
-from dicom_sr_node.receive.callers import may_send
-from dicom_sr_node.records import Stored
+from dicom_sr_node.receive import callers
+from dicom_sr_node.receive.callers import Refusals, Verdict
+from dicom_sr_node.receive.commitment import CommitmentScp
+from dicom_sr_node.receive.incoming import Incoming
+from dicom_sr_node.records import Identity, Stored
 from dicom_sr_node.settings import Settings
 from dicom_sr_node.spool import Spool
 from dicom_sr_node.store.instances import Instances
+from dicom_sr_node.store.refused import Caller, Refused
 
 _log = log.get("receive")
 
-REJECT_CALLER = (0x01, 0x01, 0x03)  # permanent, service user, calling AE title not recognised (PS3.8 9.3.4)
+# A-ASSOCIATE-RJ: result, source, reason (PS3.8 9.3.4)
+REJECT_CALLER = (0x01, 0x01, 0x03)  # permanent, service user, calling AE title not recognised
+REJECT_CALLED = (0x01, 0x01, 0x07)  # permanent, service user, called AE title not recognised
+REJECT_FULL = (0x02, 0x03, 0x02)  # transient, service provider, local limit exceeded
+_ANY_NUMBER = 1_000_000  # pynetdicom's own limit counts threads; ours is `Server.seat`
 
 
 class Receiver:
     """Listens as soon as it is started; every association has a thread of its own."""
 
-    def __init__(self, settings: Settings, spool: Spool, instances: Instances) -> None:
+    def __init__(
+        self, settings: Settings, spool: Spool, instances: Instances, refused: Refused, commitment: CommitmentScp
+    ) -> None:
         self._settings, self._spool, self._instances = settings, spool, instances
+        self._refused, self._refusals = refused, Refusals()
+        self._commitment = commitment
+        self._reading = threading.Semaphore(1)  # a header can cost a hundred times its size while it is read
+        self._servers: list[Server] = []
         self._ae = self._entity()
 
     def start(self) -> None:
-        """Adopt what an earlier process left, then listen. Raises NodeError when the port is taken."""
+        """Adopt what an earlier process left, then listen. Raises NodeError when a port is taken."""
         self._spool.sweep()
         self._adopt()
+        scp, secure = self._settings.scp, self._settings.tls
+        if scp.plain:
+            self._listen(scp.port, "scp.port", None)
+        if secure.certificate:
+            self._listen(secure.port, "tls.port", tls.for_server(secure))
+
+    def _listen(self, port: int, key: str, context: Any) -> None:
         scp = self._settings.scp
+        limits = guard.Limits(idle_s=scp.idle_timeout_s, pdu_s=scp.pdu_timeout_s)
+        sink = partial(Incoming, spool=self._spool, most_bytes=scp.max_object_mb << 20)
         handlers = [
-            guard.handler(scp.idle_timeout_s),
+            *guard.handlers(limits, sink),
             (evt.EVT_REQUESTED, self._on_request),
             (evt.EVT_C_ECHO, lambda event: SUCCESS),
             (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_N_ACTION, _safely(self._commitment.on_action)),
+            (evt.EVT_N_EVENT_REPORT, _safely(self._commitment.on_report)),
         ]
+        seats = Seats(scp.max_associations, min(scp.max_per_address, scp.max_associations))
         try:
-            self._ae.start_server((scp.host, scp.port), block=False, evt_handlers=handlers)
+            server = self._ae.make_server(
+                (scp.host, port),
+                ssl_context=context,
+                evt_handlers=handlers,
+                server_class=partial(Server, limits=limits, seats=seats),
+            )
         except OSError as error:
-            raise NodeError(f"cannot listen on {scp.host}:{scp.port} (scp.host, scp.port): {error}") from error
-        _log.info("listening", extra={"ae_title": self._settings.node.ae_title, "host": scp.host, "port": scp.port})
+            raise NodeError(f"cannot listen on {scp.host}:{port} (scp.host, {key}): {error}") from error
+        self._ae._servers.append(server)
+        self._servers.append(server)
+        threading.Thread(target=server.serve_forever, name=f"listen {port}", daemon=True).start()
+        told = {"ae_title": self._settings.node.ae_title, "host": scp.host, "port": port, "tls": context is not None}
+        _log.info("listening", extra=told)
 
     def stop(self) -> None:
         """Take no more associations, and end those that are open."""
         self._ae.shutdown()
+        self.write_down_refusals()
+
+    def write_down_refusals(self) -> None:
+        """Who was turned away since the last time."""
+        if taken := self._refusals.take():
+            messages = {caller: audit.refused(self._settings, caller) for caller in taken}
+            self._refused.add(taken, messages)
 
     def _entity(self) -> AE:
         scp = self._settings.scp
@@ -63,68 +119,116 @@ class Receiver:
         ae.implementation_class_uid = identity.IMPLEMENTATION_CLASS_UID
         ae.implementation_version_name = identity.IMPLEMENTATION_VERSION
         ae.maximum_pdu_size = guard.MAX_PDU_BYTES
-        ae.maximum_associations = scp.max_associations
-        ae.require_called_aet = scp.require_called_ae_title
-        ae.network_timeout = ae.dimse_timeout = ae.acse_timeout = scp.idle_timeout_s
+        ae.maximum_associations = _ANY_NUMBER
+        ae.network_timeout = ae.dimse_timeout = scp.idle_timeout_s
+        ae.acse_timeout = scp.pdu_timeout_s
         ae.add_supported_context(Verification)
+        ae.add_supported_context(wire.SOP_CLASS, scu_role=True, scp_role=True)
         for uid in syntaxes.storage_classes(scp.accept):
             ae.add_supported_context(uid, syntaxes.ACCEPTED)
         return ae
 
     def _on_request(self, event: evt.Event) -> None:
-        """Turn unknown callers away before anything is negotiated."""
-        requestor = event.assoc.requestor
-        title = requestor.primitive.calling_ae_title.strip()
-        if self._settings.scp.require_known_callers and not may_send(title, requestor.address, self._settings.peers):
-            _log.warning("caller refused", extra={"calling_ae": repr(title), "address": requestor.address})
-            event.assoc.acse.send_reject(*REJECT_CALLER)
-            event.assoc.kill()
+        """Turn callers away before anything is negotiated."""
+        assoc = event.assoc
+        request, requestor = assoc.requestor.primitive, assoc.requestor
+        title, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
+        if self._settings.scp.require_called_ae_title and called != self._settings.node.ae_title:
+            self._refuse(assoc, Caller(title, requestor.address, callers.OTHER_CALLED), REJECT_CALLED)
+            return
+        verdict = self._judge(assoc, title)
+        if not verdict.may_call:
+            self._refuse(assoc, Caller(title, requestor.address, verdict.why), REJECT_CALLER)
+        elif not assoc._server.seat(assoc):
+            _log.warning("association refused", extra={"address": requestor.address, "why": "all seats are taken"})
+            _reject(assoc, REJECT_FULL)
+
+    def _judge(self, assoc: Any, title: str) -> Verdict:
+        known_only, peers = self._settings.scp.require_known_callers, self._settings.peers
+        connection = assoc.dul.socket.socket if assoc.dul.socket else None
+        return callers.judge(title, assoc.requestor.address, connection, peers, known_only=known_only)
+
+    def _refuse(self, assoc: Any, caller: Caller, answer: tuple[int, int, int]) -> None:
+        told = {"calling_ae": repr(caller.calling_ae), "address": caller.address, "why": caller.why}
+        _log.warning("caller refused", extra=told)
+        self._refusals.add(caller)
+        _reject(assoc, answer)
 
     def _on_store(self, event: evt.Event) -> int:
         """One image. The status says what the sender may rely on."""
+        incoming: Incoming = event.request.DataSet
         try:
-            return self._store(event)
+            with _serving(event.assoc):
+                return self._store(event, incoming)
         except Unreadable as error:
             _log.warning("image refused", extra={"status": "C000", "why": error})
             return CANNOT_UNDERSTAND
         except (OSError, SQLAlchemyError) as error:
-            _log.error("image not stored", extra={"status": "A700", "why": f"{type(error).__name__}: {error}"})
+            _log.error("image not stored", extra={"status": "A700", "why": log.kind_of(error)})
             return OUT_OF_RESOURCES
         except Exception:  # a fault of ours must not read as a fault of the image: pynetdicom would answer 0xC211
             _log.exception("image not stored")
             return OUT_OF_RESOURCES
+        finally:
+            incoming.drop()
 
-    def _store(self, event: evt.Event) -> int:
-        request, syntax = event.request, str(event.context.transfer_syntax)
-        sop_class_uid = header.check_uid(request.AffectedSOPClassUID, "Affected SOP Class UID")
-        sop_instance_uid = header.check_uid(request.AffectedSOPInstanceUID, "Affected SOP Instance UID")
-        preamble = _preamble(sop_class_uid, sop_instance_uid, syntax)
-        stored = self._spool.keep("in", (preamble, event.encoded_dataset(include_meta=False)), hash_from=len(preamble))
+    def _store(self, event: evt.Event, incoming: Incoming) -> int:
+        calling_ae = event.assoc.requestor.ae_title.strip()
+        if not self._judge(event.assoc, calling_ae).may_store:
+            return NOT_AUTHORISED
+        if full := self._spool.is_full(self._settings.disk.reserve_mb):
+            _log.error("image not stored", extra={"status": "A700", "why": full})
+            return OUT_OF_RESOURCES
+        stored = incoming.keep()
         try:
-            path = self._spool.path("in", stored.name)
-            said, _ = header.read_identity(path)
-        except Exception:
+            with self._reading:
+                said, syntax, rest = header.read_identity(self._spool.path("in", stored.name))
+        except BaseException:
             self._spool.discard("in", stored.name)
             raise
-        if (said.sop_class_uid, said.sop_instance_uid) != (sop_class_uid, sop_instance_uid):
+        request = event.request
+        if (said.sop_class_uid, said.sop_instance_uid) != (request.AffectedSOPClassUID, request.AffectedSOPInstanceUID):
             self._spool.discard("in", stored.name)
             return DATA_SET_DOES_NOT_MATCH
         # A commit that fails may yet have happened: the file stays, and the next start adopts or removes it.
-        calling_ae = event.assoc.requestor.ae_title.strip()
-        new = self._instances.receive(said, stored, transfer_syntax_uid=syntax, calling_ae=calling_ae)
+        message = audit.received(self._settings, said, calling_ae, event.assoc.requestor.address)
+        new = self._commit(said, stored, syntax, rest, calling_ae, message)
+        failpoints.hit("in.committed")
         if new is None:
             self._spool.discard("in", stored.name)
         _log.info("received", extra={"image": new or "again", "bytes": stored.bytes})
         return SUCCESS
 
+    def _commit(
+        self, said: Identity, stored: Stored, syntax: str, rest: Dataset, calling_ae: str, message: str = ""
+    ) -> int | None:
+        with header.usable():
+            rule = routing.rule_for(rest, self._settings.rules)
+        priority, delay_s = routing.urgency(rule, self._settings.work.off_peak, datetime.now().astimezone())
+        return self._instances.receive(
+            said,
+            stored,
+            transfer_syntax_uid=syntax,
+            calling_ae=calling_ae,
+            priority=priority,
+            delay_s=delay_s,
+            message=message,
+        )
+
     def _adopt(self) -> None:
         """Take in files that were kept but not committed when an earlier process died; they were never acknowledged."""
+        purged = self._instances.files(purged=True)
         for name in self._spool.names("in") - self._instances.files():
             path = self._spool.path("in", name)
+            if name in purged:  # its end was interrupted
+                self._spool.discard("in", name)
+                continue
             try:
-                said, syntax = header.read_identity(path)
+                said, syntax, rest = header.read_identity(path)
                 stored = Stored(name=name, sha256=header.data_set_sha256(path), bytes=path.stat().st_size)
-                new = self._instances.receive(said, stored, transfer_syntax_uid=syntax, calling_ae="")
+                new = self._commit(said, stored, syntax, rest, "")
+            except FileNotFoundError:  # another receiver had it
+                continue
             except Unreadable as error:
                 _log.warning("orphan removed", extra={"file": name, "why": error})
                 new = None
@@ -134,10 +238,29 @@ class Receiver:
                 _log.warning("orphan adopted", extra={"file": name, "image": new})
 
 
-def _preamble(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
-    """128 zeros and file meta information (PS3.10 7.1); the sender's own preamble never reaches the disk."""
-    stream = DicomBytesIO()
-    stream.write(b"\0" * 128 + b"DICM")
-    meta = identity.file_meta(sop_class_uid, sop_instance_uid, transfer_syntax_uid)
-    write_file_meta_info(stream, meta, enforce_standard=True)
-    return stream.getvalue()
+def _reject(assoc: Any, answer: tuple[int, int, int]) -> None:
+    assoc.acse.send_reject(*answer)
+    assoc.kill()
+
+
+@contextmanager
+def _serving(assoc: Any) -> Iterator[None]:
+    """While we are at work for a peer it does not count as idle."""
+    assoc.dimse.serving = True
+    try:
+        yield
+    finally:
+        assoc.dimse.serving = False
+
+
+def _safely(handler: Callable[[evt.Event], tuple[int, None]]) -> Callable[[evt.Event], tuple[int, None]]:
+    """A fault of ours is a failure that the peer may try again."""
+
+    def handle(event: evt.Event) -> tuple[int, None]:
+        try:
+            return handler(event)
+        except Exception as error:
+            _log.error("commitment failed", extra={"why": log.kind_of(error)})
+            return 0x0110, None  # processing failure, PS3.7 C.4.2
+
+    return handle

@@ -9,29 +9,43 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, Float, cast, create_engine, event, extract, func, literal_column
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.sql.elements import ColumnElement
 
 from dicom_sr_node.errors import NodeError, NotFound
 from dicom_sr_node.settings import Settings
 
 BUSY_TIMEOUT_MS = 30_000
+_MIGRATING = 0x5352_4E4F  # any number that the node alone locks in PostgreSQL
+_ON_THE_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs"}
 FILE = "srnode.db"
 SQLITE = "sqlite:///"
+CONNECT_TIMEOUT_S = 10
 
 
 def connect(settings: Settings, *, must_exist: bool = False) -> Engine:
     """The engine of the configured database. Raises NotFound if it `must_exist` and does not."""
     url = settings.database.url
     if url and not url.startswith(SQLITE):
-        return create_engine(url, pool_pre_ping=True)
+        return create_engine(
+            url, pool_pre_ping=True, hide_parameters=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
+        )
     path = Path(url.removeprefix(SQLITE)) if url else settings.node.data_dir / FILE
     if must_exist and not path.is_file():
         raise NotFound(f"no database at {path}: has `srnode serve` run with this configuration (node.data_dir)?")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kind = filesystem_of(path.parent)
+    if kind in _ON_THE_NETWORK:
+        raise NodeError(
+            f"{path.parent} is on a network file system ({kind}), where SQLite can lose data: set node.data_dir to a "
+            "local disk, or database.url to PostgreSQL"
+        )
     url = f"{SQLITE}{path}"
-    engine = create_engine(url)
+    engine = create_engine(url, hide_parameters=True)  # in its errors: they would name patients
     event.listen(engine, "connect", _durable)
     event.listen(engine, "begin", _immediate)
     return engine
@@ -63,12 +77,27 @@ def upgrade(engine: Engine) -> None:
         with engine.begin() as connection:
             if engine.dialect.name == "sqlite":
                 _check(connection)
+            else:  # SQLite holds the write lock already
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATING})")
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+    except CommandError as error:
+        raise NodeError(
+            f"the database {engine.url!r} was made by a newer version of this software ({error}): install that version"
+        ) from error
+    except OperationalError as error:
+        raise NodeError(f"the database {engine.url!r} cannot be reached or used: {error.orig}") from error
     except DatabaseError as error:
         raise NodeError(
-            f"the database {engine.url} cannot be used: {error.orig}; keep the file and restore a backup"
+            f"the database {engine.url!r} cannot be used: {error.orig}; keep the file and restore a backup"
         ) from error
+
+
+def revision(engine: Engine) -> tuple[str, str]:
+    """The revision of the schema that the database has, and the one of this version."""
+    script = ScriptDirectory(str(Path(__file__).parent / "migrations"))
+    with reading(engine) as connection:
+        return MigrationContext.configure(connection).get_current_revision() or "", script.get_current_head() or ""
 
 
 def _check(connection: Connection) -> None:
@@ -91,3 +120,14 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """A connection that only reads and holds no write lock."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         yield connection
+
+
+def filesystem_of(path: Path) -> str:
+    """The type of the file system that holds a path, or nothing if the system does not tell."""
+    try:
+        lines = Path("/proc/self/mounts").read_text().splitlines()
+    except OSError:
+        return ""
+    mounts = [(Path(line.split()[1].replace("\\040", " ")), line.split()[2]) for line in lines]
+    around = [(len(point.parts), kind) for point, kind in mounts if path.resolve().is_relative_to(point)]
+    return max(around)[1] if around else ""

@@ -1,21 +1,24 @@
-"""Received images: the row that makes them safe, and their journal."""
+"""Received images: the row that makes them safe, their journal, and their end long after."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, exists, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.elements import ColumnElement
 
 from dicom_sr_node.errors import NotFound
-from dicom_sr_node.records import Identity, Instance, Stored
+from dicom_sr_node.records import Identity, Instance, Priority, State, Stored
+from dicom_sr_node.store import audit
 from dicom_sr_node.store.engine import now, reading
-from dicom_sr_node.store.leases import NEW
-from dicom_sr_node.store.tables import event, instance, job
+from dicom_sr_node.store.leases import NEW, storable
+from dicom_sr_node.store.tables import delivery, event, instance, job, output
 
 
 def journal(connection: Connection, instance_id: int, what: str, text: str = "") -> None:
     """Add one line to the journal of an image."""
-    values = {"instance_id": instance_id, "what": what, "text": text, "at": now(connection.engine)}
+    values = {"instance_id": instance_id, "what": what, "text": storable(text), "at": now(connection.engine)}
     connection.execute(insert(event).values(**values))
 
 
@@ -25,33 +28,62 @@ class Instances:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def receive(self, identity: Identity, stored: Stored, *, transfer_syntax_uid: str, calling_ae: str) -> int | None:
-        """Commit an image and its job in one transaction; returns its id.
+    def receive(
+        self,
+        identity: Identity,
+        stored: Stored,
+        *,
+        transfer_syntax_uid: str,
+        calling_ae: str,
+        priority: Priority = Priority.ROUTINE,
+        delay_s: float = 0.0,
+        message: str = "",
+    ) -> int | None:
+        """Commit an image, its job and its audit message in one transaction; returns its id.
 
         None: the same bytes under the same UID are already here, and `stored` is not needed. The same UID with other
-        content is another image and is kept beside the first.
+        content is another image and is kept beside the first. delay_s: how long its job waits at least.
         """
-        clock = now(self._engine)
+        row = {
+            **vars(identity),
+            "transfer_syntax_uid": transfer_syntax_uid,
+            "calling_ae": storable(calling_ae),
+            "file": stored.name,
+            "sha256": stored.sha256,
+            "bytes": stored.bytes,
+            "received_at": now(self._engine),
+        }
+        way = {"priority": priority, "run_at": now(self._engine) + delay_s, "updated_at": now(self._engine)}
+        try:
+            return self._receive(row, way, message)
+        except IntegrityError:  # the same bytes were committed by another process just now
+            return self._receive(row, way, message)
+
+    def _receive(self, row: dict[str, Any], way: dict[str, Any], message: str) -> int | None:
         with self._engine.begin() as connection:
+            audit.note(connection, message)
             same_uid = connection.execute(
-                select(instance.c.id, instance.c.sha256).where(instance.c.sop_instance_uid == identity.sop_instance_uid)
+                select(instance.c.id, instance.c.sha256, instance.c.file, instance.c.purged_at).where(
+                    instance.c.sop_instance_uid == row["sop_instance_uid"]
+                )
             ).all()
-            known = next((row.id for row in same_uid if row.sha256 == stored.sha256), None)
+            known = next((found for found in same_uid if found.sha256 == row["sha256"]), None)
+            if known is not None and known.file == row["file"]:
+                return int(known.id)  # another receiver has adopted this very file
+            if known is not None and known.purged_at:
+                values = {"file": row["file"], "purged_at": 0.0, "received_at": row["received_at"]}
+                connection.execute(update(instance).where(instance.c.id == known.id).values(**values))
+                journal(connection, known.id, "received again", f"from {row['calling_ae']}, after it was purged")
+                return int(known.id)
             if known is not None:
-                journal(connection, known, "received again", f"from {calling_ae}")
+                journal(connection, known.id, "received again", f"from {row['calling_ae']}")
                 return None
-            row: dict[str, Any] = {
-                **vars(identity),
-                "transfer_syntax_uid": transfer_syntax_uid,
-                "calling_ae": calling_ae,
-            }
-            row |= {"file": stored.name, "sha256": stored.sha256, "bytes": stored.bytes, "received_at": clock}
             new_id: int = connection.execute(insert(instance).values(**row).returning(instance.c.id)).scalar_one()
-            connection.execute(insert(job).values(instance_id=new_id, run_at=clock, updated_at=clock, **NEW))
-            journal(connection, new_id, "received", f"{stored.bytes} bytes from {calling_ae}")
-            for row_before in same_uid:
-                journal(connection, new_id, "uid conflict", f"image {row_before.id} has the same SOP Instance UID")
-        return new_id
+            connection.execute(insert(job).values(instance_id=new_id, **NEW, **way))
+            journal(connection, new_id, "received", f"{row['bytes']} bytes from {row['calling_ae']}")
+            for before in same_uid:
+                journal(connection, new_id, "uid conflict", f"image {before.id} has the same SOP Instance UID")
+            return new_id
 
     def get(self, instance_id: int) -> Instance:
         """One image. Raises NotFound."""
@@ -61,10 +93,24 @@ class Instances:
             raise NotFound(f"no image {instance_id}")
         return Instance(**row)
 
-    def files(self) -> set[str]:
-        """The spool files that rows refer to."""
+    def of_output(self, output_id: int) -> Instance:
+        """The image that an output was made of."""
+        statement = select(instance).join(job, job.c.instance_id == instance.c.id)
+        statement = statement.join(output, output.c.job_id == job.c.id).where(output.c.id == output_id)
         with reading(self._engine) as connection:
-            return set(connection.scalars(select(instance.c.file)))
+            return Instance(**connection.execute(statement).mappings().one())
+
+    def of_uid(self, sop_instance_uid: str) -> list[Instance]:
+        """All images that came under this UID."""
+        statement = select(instance).where(instance.c.sop_instance_uid == sop_instance_uid).order_by(instance.c.id)
+        with reading(self._engine) as connection:
+            return [Instance(**row) for row in connection.execute(statement).mappings()]
+
+    def files(self, *, purged: bool = False) -> set[str]:
+        """The spool files that rows refer to; or those of rows whose files are to be gone."""
+        where = instance.c.purged_at > 0 if purged else instance.c.purged_at == 0
+        with reading(self._engine) as connection:
+            return set(connection.scalars(select(instance.c.file).where(where)))
 
     def events(self, instance_id: int) -> list[dict[str, Any]]:
         """The journal of an image, oldest first."""
@@ -75,3 +121,51 @@ class Instances:
                 .order_by(event.c.id)
             )
             return [dict(row) for row in rows.mappings()]
+
+    def conflicts(self) -> list[str]:
+        """The SOP Instance UIDs under which images of different content came."""
+        statement = select(instance.c.sop_instance_uid).group_by(instance.c.sop_instance_uid)
+        with reading(self._engine) as connection:
+            return list(connection.scalars(statement.having(func.count() > 1)))
+
+    def hold(self, instance_id: int, held: bool) -> None:
+        """Keep an image for ever, or no longer."""
+        with self._engine.begin() as connection:
+            connection.execute(update(instance).where(instance.c.id == instance_id).values(held=held))
+            journal(connection, instance_id, "held" if held else "no longer held")
+
+    def purge(self, *, done_s: float, skipped_s: float, most: int = 100) -> list[tuple[str, list[str]]]:
+        """Mark what may go as purged, oldest first; returns the names of its source and of its results.
+
+        What may go: done, delivered everywhere and committed to where that is awaited, or skipped; not held by hand;
+        and older than its retention. What is dead waits for a decision.
+        """
+        clock = now(self._engine)
+        on_its_way = exists().where(
+            output.c.job_id == job.c.id, delivery.c.output_id == output.c.id, delivery.c.state != State.DONE
+        )
+        old: ColumnElement[bool] = (
+            (job.c.state == State.DONE)
+            & (instance.c.received_at < clock - done_s)
+            & (job.c.updated_at < clock - done_s)
+        ) | (
+            (job.c.state == State.SKIPPED)
+            & (instance.c.received_at < clock - skipped_s)
+            & (job.c.updated_at < clock - skipped_s)
+        )
+        may_go = (
+            select(instance.c.id, instance.c.file, job.c.id.label("job_id"))
+            .join(job, job.c.instance_id == instance.c.id)
+            .where(instance.c.purged_at == 0, ~instance.c.held, old, ~on_its_way)
+            .order_by(instance.c.received_at)
+            .limit(most)
+            .with_for_update(skip_locked=True)
+        )
+        gone: list[tuple[str, list[str]]] = []
+        with self._engine.begin() as connection:
+            for row in connection.execute(may_go).all():
+                connection.execute(update(instance).where(instance.c.id == row.id).values(purged_at=clock))
+                journal(connection, row.id, "purged")
+                results = connection.scalars(select(output.c.file).where(output.c.job_id == row.job_id))
+                gone.append((row.file, list(results)))
+        return gone

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from dicom_sr_node.errors import NotFound
 from dicom_sr_node.records import Job, Reason, State, Stored
@@ -51,6 +52,18 @@ class Jobs:
         objects: for each one the columns of `output` that describe it, and its file. Returns the files that are not
         needed: an output of the same SOP Instance UID is already there, and the first one stays.
         """
+        try:
+            return self._done(held, objects, destinations, quality)
+        except IntegrityError:  # an output of the same UID was committed by another process just now
+            return self._done(held, objects, destinations, quality)
+
+    def _done(
+        self,
+        held: Job,
+        objects: Sequence[tuple[dict[str, Any], Stored]],
+        destinations: Sequence[str],
+        quality: Mapping[str, object],
+    ) -> list[Stored]:
         clock, spare = now(self._engine), []
         with self._engine.begin() as connection:
             values = {"state": State.DONE, "reason": "", "skipped": "", "quality": json.dumps(quality)}
@@ -67,6 +80,7 @@ class Jobs:
                 ).scalar_one()
                 for name in destinations:
                     way = {"output_id": output_id, "destination": name, "run_at": clock, "updated_at": clock}
+                    way["priority"] = held.priority
                     connection.execute(insert(delivery).values(**way, **leases.NEW))
                 text = f"{made['kind']} x{made['scale']} by {made['model']}, to {', '.join(destinations)}"
                 journal(connection, held.instance_id, "done", text)
@@ -89,17 +103,18 @@ class Jobs:
             )
             journal(connection, held.instance_id, state, reason)
 
-    def fail(self, held: Job, reason: str, *, delay_s: float) -> None:
-        """Try again later."""
+    def fail(self, held: Job, reason: str, *, delay_s: float, failures: int = 1, lost: int = 0) -> None:
+        """Try again later; the try counts as so many failures of the image, or as lost."""
         clock = now(self._engine)
-        values = {"state": State.READY, "failures": held.failures + 1, "run_at": clock + delay_s}
+        counts = {"failures": held.failures + failures, "lost": held.lost + lost}
+        values = {"state": State.READY, "run_at": clock + delay_s, **counts}
         with self._engine.begin() as connection:
             leases.write(connection, job, held.id, held.attempt, reason=reason, **values)
             journal(connection, held.instance_id, "try failed", reason)
 
     def retry(self, job_id: int) -> Job:
         """Start a dead or skipped job again, by hand. Raises NotFound for another state."""
-        values = {"failures": 0, "reason": "", "skipped": ""}
+        values = {"failures": 0, "lost": 0, "reason": "", "skipped": ""}
         return self._by_hand(job_id, (State.DEAD, State.SKIPPED), State.READY, "retried by hand", **values)
 
     def cancel(self, job_id: int) -> Job:
@@ -115,6 +130,10 @@ class Jobs:
                 raise NotFound(f"no job {job_id}")
             if found["state"] not in allowed:
                 raise NotFound(f"job {job_id} is {found['state']}; only {' or '.join(allowed)} can become {state}")
+            if state is State.READY and connection.scalar(
+                select(instance.c.purged_at).where(instance.c.id == found["instance_id"])
+            ):
+                raise NotFound(f"the image of job {job_id} was purged; send it again from the archive")
             statement = (
                 update(job).where(job.c.id == job_id).values(state=state, run_at=clock, updated_at=clock, **values)
             )

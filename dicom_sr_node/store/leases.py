@@ -9,34 +9,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, Table, and_, or_, select, update
+from sqlalchemy import Connection, Engine, Row, RowMapping, Table, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from dicom_sr_node.errors import Fenced
-from dicom_sr_node.records import State
-from dicom_sr_node.store.engine import now
+from dicom_sr_node.records import Priority, State
+from dicom_sr_node.store.engine import now, reading
 
-NEW = {"state": State.READY, "attempt": 0, "failures": 0, "lease_until": 0.0, "worker": "", "reason": ""}
+NEW = {"state": State.READY, "attempt": 0, "failures": 0, "lost": 0, "lease_until": 0.0, "worker": "", "reason": ""}
+_MOST_TEXT = 2000  # characters of a reason
+_DIED = "the worker died or its lease ran out"
 
 
 def claim(engine: Engine, table: Table, worker: str, lease_s: float, *where: ColumnElement[bool]) -> RowMapping | None:
-    """Take the row that has been due longest, or None. A row whose lease ran out counts one more failure."""
+    """Take the row that has been due longest among those of the highest priority, or None."""
     clock = now(engine)
-    expired = and_(table.c.state == State.RUNNING, table.c.lease_until < clock)
-    due = or_(and_(table.c.state == State.READY, table.c.run_at <= clock), expired)
+    with reading(engine) as connection:  # an idle worker takes no write lock
+        if _first_due(connection, table, clock, where) is None:
+            return None
     with engine.begin() as connection:
-        found = connection.execute(
-            select(table.c.id, table.c.state)
-            .where(due, *where)
-            .order_by(table.c.run_at, table.c.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        ).one_or_none()
+        found = _first_due(connection, table, clock, where)
         if found is None:
             return None
         values: dict[str, Any] = {"state": State.RUNNING, "attempt": table.c.attempt + 1, "worker": worker}
         if found.state == State.RUNNING:
-            values |= {"failures": table.c.failures + 1, "reason": "the worker died or its lease ran out"}
+            values |= {"lost": table.c.lost + 1, "reason": _DIED}
         statement = update(table).where(table.c.id == found.id)
         return (
             connection.execute(
@@ -47,13 +44,38 @@ def claim(engine: Engine, table: Table, worker: str, lease_s: float, *where: Col
         )
 
 
+def _first_due(
+    connection: Connection, table: Table, clock: ColumnElement[float], where: tuple[ColumnElement[bool], ...]
+) -> Row[int, str] | None:
+    expired = [table.c.state == State.RUNNING, table.c.lease_until < clock]
+    waiting = [[table.c.state == State.READY, table.c.priority == p, table.c.run_at <= clock] for p in Priority]
+    for conditions in (expired, *waiting):  # each is one range of an index, however long the queue
+        found = connection.execute(
+            select(table.c.id, table.c.state)
+            .where(*conditions, *where)
+            .order_by(table.c.run_at, table.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        ).one_or_none()
+        if found is not None:
+            return found
+    return None
+
+
 def write(connection: Connection, table: Table, row_id: int, attempt: int, **values: Any) -> None:
     """Change a row that this attempt holds. Raises Fenced if it does not hold it any more."""
     held = (table.c.id == row_id) & (table.c.attempt == attempt) & (table.c.state == State.RUNNING)
+    if "reason" in values:
+        values["reason"] = storable(values["reason"])
     clock = now(connection.engine)
     changed = connection.execute(update(table).where(held).values(updated_at=clock, **values))
     if changed.rowcount != 1:
         raise Fenced(f"{table.name} {row_id}: attempt {attempt} no longer holds it")
+
+
+def storable(text: str) -> str:
+    """Words of others as a database takes them: PostgreSQL has no NUL in a text."""
+    return text.replace("\0", "")[:_MOST_TEXT]
 
 
 def renew(engine: Engine, table: Table, row_id: int, attempt: int, lease_s: float) -> None:
@@ -77,7 +99,7 @@ def release(engine: Engine, table: Table, worker: str) -> int:
             "state": State.READY,
             "worker": "",
             "run_at": clock,
-            "failures": table.c.failures + 1,
-            "reason": "the process that worked on it died",
+            "lost": table.c.lost + 1,
+            "reason": _DIED,
         }
         return connection.execute(update(table).where(held).values(**values, updated_at=clock)).rowcount

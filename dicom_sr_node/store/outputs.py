@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import Engine, func, select, update
 
 from dicom_sr_node.errors import NotFound
 from dicom_sr_node.records import Delivery, Output, State
-from dicom_sr_node.store import leases
+from dicom_sr_node.store import audit, leases
+from dicom_sr_node.store.destinations import Destinations
 from dicom_sr_node.store.engine import now, reading
 from dicom_sr_node.store.instances import journal
-from dicom_sr_node.store.tables import delivery, job, output
+from dicom_sr_node.store.tables import delivery, instance, job, output
 
 
 class Outputs:
@@ -32,8 +34,10 @@ class Outputs:
 
     def files(self) -> set[str]:
         """The spool files that rows refer to."""
+        here = select(output.c.file).join(job, output.c.job_id == job.c.id)
+        here = here.join(instance, job.c.instance_id == instance.c.id).where(instance.c.purged_at == 0)
         with reading(self._engine) as connection:
-            return set(connection.scalars(select(output.c.file)))
+            return set(connection.scalars(here))
 
     def _one(self, where: Any, missing: str) -> Output:
         with reading(self._engine) as connection:
@@ -48,20 +52,39 @@ class Deliveries:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._destinations = Destinations(engine)
 
-    def claim(self, worker: str, lease_s: float, destination: str | None = None) -> Delivery | None:
-        """The delivery that has waited longest, to one destination or to any; or None."""
-        where = () if destination is None else (delivery.c.destination == destination,)
-        row = leases.claim(self._engine, delivery, worker, lease_s, *where)
+    def claim(self, worker: str, lease_s: float, destination: str) -> Delivery | None:
+        """The delivery to a destination that has waited longest; or None, also while the destination rests."""
+        if self._destinations.rests(destination):
+            return None
+        row = leases.claim(self._engine, delivery, worker, lease_s, delivery.c.destination == destination)
         return Delivery(**row) if row else None
+
+    def strays(self, known: Collection[str]) -> list[str]:
+        """Destinations of open deliveries that are not among the `known` ones."""
+        is_open = delivery.c.state.in_((State.READY, State.RUNNING, State.SENT))
+        with reading(self._engine) as connection:
+            return list(
+                connection.scalars(
+                    select(delivery.c.destination).distinct().where(is_open, delivery.c.destination.not_in(known))
+                )
+            )
 
     def release(self, worker: str) -> int:
         """Give back what a dead process of this slot held."""
         return leases.release(self._engine, delivery, worker)
 
-    def done(self, held: Delivery, note: str) -> None:
-        """The destination has the object."""
-        self._write(held, "delivered", f"to {held.destination}{note and ': ' + note}", state=State.DONE, reason=note)
+    def done(self, held: Delivery, note: str, message: str = "") -> None:
+        """The destination has the object; message: for the audit trail."""
+        text = f"to {held.destination}{note and ': ' + note}"
+        self._write(held, "delivered", text, message, state=State.DONE, reason=note)
+
+    def sent(self, held: Delivery, note: str, message: str = "") -> None:
+        """The destination has the object, and will be asked to commit to it."""
+        text = f"to {held.destination}{note and ': ' + note}; commitment is awaited"
+        asking: dict[str, Any] = {"commit_at": now(self._engine), "commit_tries": 0, "commitment_id": None}
+        self._write(held, "sent", text, message, state=State.SENT, reason=note, **asking)
 
     def dead(self, held: Delivery, reason: str) -> None:
         """The destination will never take it."""
@@ -69,24 +92,32 @@ class Deliveries:
 
     def fail(self, held: Delivery, reason: str, *, delay_s: float) -> None:
         """Try again later."""
-        values = {"state": State.READY, "failures": held.failures + 1, "run_at": now(self._engine) + delay_s}
+        values: dict[str, Any] = {"state": State.READY, "failures": held.failures + 1}
+        values["run_at"] = now(self._engine) + delay_s
         self._write(held, "delivery failed", f"to {held.destination}: {reason}", reason=reason, **values)
 
-    def postpone(self, destination: str, delay_s: float) -> None:
-        """Let everything else for a destination that does not answer wait, too; it is no failure of theirs."""
-        waiting = (delivery.c.destination == destination) & (delivery.c.state == State.READY)
-        later = now(self._engine) + delay_s
-        with self._engine.begin() as connection:
-            connection.execute(update(delivery).where(waiting, delivery.c.run_at < later).values(run_at=later))
+    def put_back(self, held: Delivery) -> None:
+        """Give one back untried."""
+        leases.put_back(self._engine, delivery, held.id, held.attempt)
+
+    def age_s(self, held: Delivery) -> float:
+        """How long ago the object was made."""
+        made = select(now(self._engine) - output.c.created_at).where(output.c.id == held.output_id)
+        with reading(self._engine) as connection:
+            return float(connection.execute(made).scalar_one())
 
     def retry(self, job_id: int) -> int:
-        """Send again what is dead of a job's output, by hand; returns how many."""
+        """Send again what is dead of a job's output, by hand and at once; returns how many."""
         clock = now(self._engine)
         mine = select(output.c.id).where(output.c.job_id == job_id)
         where = delivery.c.output_id.in_(mine) & (delivery.c.state == State.DEAD)
-        values = {"state": State.READY, "failures": 0, "run_at": clock, "updated_at": clock}
+        values = {"state": State.READY, "failures": 0, "commit_tries": 0, "run_at": clock, "updated_at": clock}
         with self._engine.begin() as connection:
-            return connection.execute(update(delivery).where(where).values(**values)).rowcount
+            changed = update(delivery).where(where).values(**values).returning(delivery.c.destination)
+            destinations = list(connection.scalars(changed))
+        for name in set(destinations):
+            self._destinations.reopen(name)
+        return len(destinations)
 
     def of_output(self, output_id: int) -> list[Delivery]:
         """All ways of an output."""
@@ -104,10 +135,11 @@ class Deliveries:
             counts[destination][State(state)] = number
         return counts
 
-    def _write(self, held: Delivery, what: str, text: str, **values: Any) -> None:
+    def _write(self, held: Delivery, what: str, text: str, message: str = "", **values: Any) -> None:
         of_image = (
             select(job.c.instance_id).join(output, output.c.job_id == job.c.id).where(output.c.id == held.output_id)
         )
         with self._engine.begin() as connection:
             leases.write(connection, delivery, held.id, held.attempt, **values)
             journal(connection, connection.execute(of_image).scalar_one(), what, text)
+            audit.note(connection, message)

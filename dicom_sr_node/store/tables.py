@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData(
@@ -32,6 +34,8 @@ def _leased() -> list[Column[object]]:
         Column("state", String(8), nullable=False),
         Column("attempt", Integer, nullable=False),
         Column("failures", Integer, nullable=False),
+        Column("lost", Integer, nullable=False, server_default="0"),
+        Column("priority", Integer, nullable=False, server_default="1"),
         Column("run_at", Float, nullable=False),
         Column("lease_until", Float, nullable=False),
         Column("worker", String(128), nullable=False),
@@ -49,13 +53,17 @@ instance = Table(
     Column("study_uid", String(64), nullable=False),
     Column("series_uid", String(64), nullable=False),
     Column("modality", String(16), nullable=False),
+    Column("patient_id", String(64), nullable=False, server_default=""),
     Column("transfer_syntax_uid", String(64), nullable=False),
     Column("calling_ae", String(16), nullable=False),
     Column("file", String(32), nullable=False, unique=True),
     Column("sha256", String(64), nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("received_at", Float, nullable=False),
+    Column("held", Boolean, nullable=False, server_default=false()),
+    Column("purged_at", Float, nullable=False, server_default="0"),
     UniqueConstraint("sop_instance_uid", "sha256"),
+    Index(None, "purged_at", "received_at"),
 )
 
 job = Table(
@@ -66,7 +74,7 @@ job = Table(
     *_leased(),
     Column("skipped", String(32), nullable=False, server_default=""),
     Column("quality", Text, nullable=False, server_default=""),
-    Index(None, "state", "run_at", "id"),
+    Index(None, "state", "priority", "run_at", "id"),
 )
 
 output = Table(
@@ -93,8 +101,62 @@ delivery = Table(
     Column("output_id", ForeignKey("output.id"), nullable=False),
     Column("destination", String(64), nullable=False),
     *_leased(),
+    Column("commitment_id", ForeignKey("commitment.id"), index=True),
+    Column("commit_at", Float, nullable=False, server_default="0"),
+    Column("commit_tries", Integer, nullable=False, server_default="0"),
     UniqueConstraint("output_id", "destination"),
-    Index(None, "state", "run_at", "id"),
+    Index(None, "destination", "state", "priority", "run_at", "id"),
+)
+
+commitment = Table(  # our requests to peers
+    "commitment",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("transaction_uid", String(64), nullable=False, unique=True),
+    Column("destination", String(64), nullable=False),
+    Column("sent_at", Float, nullable=False),
+    Column("reported_at", Float, nullable=False),
+)
+
+asked = Table(  # requests of peers to us
+    "asked",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("transaction_uid", String(64), nullable=False),
+    Column("calling_ae", String(16), nullable=False),
+    Column("references", Text, nullable=False),
+    *_leased(),
+    UniqueConstraint("transaction_uid", "calling_ae"),
+    Index(None, "state", "priority", "run_at", "id"),
+)
+
+destination = Table(  # how each one fares: the circuit breaker
+    "destination",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("closed_until", Float, nullable=False),
+    Column("delivered_at", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+audit = Table(  # messages on their way to the audit trail
+    "audit",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("message", Text, nullable=False),
+    *_leased(),
+    Index(None, "state", "priority", "run_at", "id"),
+)
+
+refused = Table(  # callers that were turned away
+    "refused",
+    metadata,
+    Column("calling_ae", String(16), primary_key=True),
+    Column("address", String(64), primary_key=True),
+    Column("why", String(128), primary_key=True),
+    Column("times", Integer, nullable=False),
+    Column("last_at", Float, nullable=False),
 )
 
 event = Table(

@@ -17,7 +17,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 from pynetdicom import AE, build_context
 from pynetdicom.dimse_primitives import C_STORE
 
-from dicom_sr_node import app
+from dicom_sr_node import app, locks
 from dicom_sr_node.pixels import header
 from dicom_sr_node.records import State
 
@@ -209,7 +209,7 @@ def test_a_full_disk_is_out_of_resources_and_the_node_goes_on(tmp_path: Path) ->
             filler = data_dir / "filler"
             _fill(filler)
             assert store(node, image(512, number=2)) == 0xA700
-            assert [path.suffix for path in (data_dir / "spool" / "tmp" / "receive").iterdir()] == []
+            assert [path for path in (data_dir / "spool" / "tmp").rglob("*") if path.is_file()] == []
             filler.unlink()
             assert store(node, image(64, number=3)) == 0x0000
             assert len(node.store.jobs.ls(None, 10)) == 2
@@ -225,7 +225,8 @@ def test_an_orphan_of_a_killed_receiver_is_adopted(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     orphan, rubbish = save(image(), folder / ("a" * 32)), folder / ("b" * 32)
     rubbish.write_bytes(b"rubbish")
-    left = node.settings.node.data_dir / "spool" / "tmp" / "receive" / "left"
+    mine = f"{locks.node_id(node.settings.node.data_dir)}-receive"
+    left = node.settings.node.data_dir / "spool" / "tmp" / mine / "left"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"half")
     with _receiving(node):
@@ -239,7 +240,7 @@ def test_an_orphan_of_a_killed_receiver_is_adopted(tmp_path: Path) -> None:
 
 def test_a_silent_caller_does_not_hold_the_node(tmp_path: Path) -> None:
     node = Node.configure(tmp_path)
-    config = node.config.read_text().replace("[scp]\n", "[scp]\nidle_timeout_s = 1\nmax_associations = 2\n")
+    config = node.config.read_text().replace("[scp]\n", "[scp]\npdu_timeout_s = 1\nmax_associations = 2\n")
     node.config.write_text(config)
     with _receiving(node):
         silent = [socket.create_connection(("127.0.0.1", node.settings.scp.port)) for _ in range(2)]
@@ -274,7 +275,7 @@ def test_write_sync_rename_sync_commit_come_before_the_response(tmp_path: Path) 
     def first(*parts: str, after: int = -1) -> int:
         return next(n for n, line in enumerate(lines) if n > after and all(part in line for part in parts))
 
-    synced = first("fsync(", "/spool/tmp/receive/")
+    synced = first("fsync(", "/spool/tmp/", "-receive/")
     renamed = first("rename(", "/spool/in/", after=synced)
     folder = first("fsync(", "/spool/in>", after=renamed)
     database = first("fdatasync(", "srnode.db>", after=folder)
@@ -289,7 +290,7 @@ def test_two_nodes_never_share_a_data_directory(tmp_path: Path) -> None:
     with _receiving(node):
         done = srnode("-c", node.config, "receive", check=False)
         assert done.returncode == 1
-        assert "another `receive` already works" in done.stderr
+        assert f"the data directory {node.settings.node.data_dir} is locked" in done.stderr
 
 
 def test_a_port_that_is_taken_stops_the_start(tmp_path: Path, archive: Archive) -> None:

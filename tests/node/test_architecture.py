@@ -79,4 +79,5 @@ def test_broad_excepts_stand_only_where_any_fault_has_a_fate() -> None:
         "dicom_sr_node.pixels.reader",  # whatever a damaged file makes a library raise is one image's end
         "dicom_sr_node.upscale",  # a bad file never ends the others
         "dicom_sr_node.spool",  # cleans up and raises again
+        "dicom_sr_node.steps",  # carries a thread's fault to where it ends the process
     }

@@ -6,12 +6,12 @@ import pytest
 from kit import image
 
 from dicom_sr_node import routing
-from dicom_sr_node.deliver.sender import backoff
 from dicom_sr_node.errors import PeerBusy, PeerDoubts, PeerRefused
 from dicom_sr_node.network import status, syntaxes
-from dicom_sr_node.receive.callers import may_send
+from dicom_sr_node.receive import callers
 from dicom_sr_node.records import FOLDER
 from dicom_sr_node.settings import Match, Peer, Rule
+from dicom_sr_node.store.destinations import backoff
 
 
 def test_without_rules_everything_goes_to_the_folder() -> None:
@@ -32,6 +32,7 @@ def test_the_first_rule_that_matches_decides() -> None:
 PEERS = {
     "MOD": Peer(ae_title="MODALITY", host="192.0.2.7", allow=("store",)),
     "PACS": Peer(ae_title="PACS", host="192.0.2.8"),
+    "WARD": Peer(ae_title="WARD", host="192.0.2.1", addresses=("10.1.0.0/16", "2001:db8::/32"), allow=("store",)),
 }
 
 
@@ -45,10 +46,15 @@ PEERS = {
         ("OTHER", "192.0.2.7", False),
         ("PACS", "192.0.2.8", False),
         ("MODALITY", "", False),
+        ("WARD", "10.1.2.3", True),
+        ("WARD", "2001:db8::7", True),
+        ("WARD", "10.2.2.3", False),
+        ("WARD", "192.0.2.1", False),
     ],
 )
 def test_only_loopback_and_peers_that_may_store_may_send(title: str, address: str, allowed: bool) -> None:
-    assert may_send(title, address, PEERS) is allowed
+    verdict = callers.judge(title, address, None, PEERS, known_only=True)
+    assert verdict.may_store is allowed
 
 
 @pytest.mark.parametrize("answer", [0x0000, 0xB000, 0xB006, 0xB007, 0x0111])

@@ -63,7 +63,7 @@ def test_without_a_file_the_variable_names_one_and_without_that_the_defaults_hol
         ('[database]\nurl = "mysql://x"', "postgresql+psycopg"),
         ("[peers.P]\nhost = 'h'", "peers.P.ae_title"),
         ('[peers.P]\nae_title = "P"\nhost = "h"\nprot = 1', "peers.P.prot: unknown key; did you mean port?"),
-        ('[peers.P]\nae_title = "P"\nhost = "h"\ncommitment = "required"', "peers.P.commitment"),
+        ('[peers.P]\nae_title = "P"\nhost = "h"\ncommitment = "sometimes"', "peers.P.commitment"),
         ('[[rules]]\nname = "a"\nsend_to = ["NOBODY"]', "'NOBODY', which is no peer"),
         ('[peers.host]\nae_title = "P"\nhost = "h"\nprot = 1', "peers.host.prot: unknown key; did you mean port?"),
         ('[peers.folder]\nae_title = "P"\nhost = "h"', "no peer can be named 'folder'"),

@@ -23,9 +23,14 @@ class OutputsOf:
 
 def test_a_kept_file_has_its_bytes_its_hash_and_a_name_of_ours(tmp_path: Path) -> None:
     spool = Spool(tmp_path, "receive")
-    stored = spool.keep("in", [b"head", b"bo", b"dy"], hash_from=5)
+    draft = spool.draft("in")
+    draft.write(b"head", hashed=False)
+    draft.write(b"bo")
+    draft.write(b"dy")
+    assert spool.names("in") == set()
+    stored = draft.keep()
     assert spool.path("in", stored.name).read_bytes() == b"headbody"
-    assert stored.sha256 == hashlib.sha256(b"ody").hexdigest()
+    assert stored.sha256 == hashlib.sha256(b"body").hexdigest()
     assert stored.bytes == 8
     assert len(stored.name) == 32
     assert int(stored.name, 16) >= 0
@@ -64,10 +69,10 @@ def test_file_and_folder_are_synced_in_the_right_order(tmp_path: Path, monkeypat
 
 def test_sweep_removes_only_what_this_slot_left(tmp_path: Path) -> None:
     mine, other = Spool(tmp_path, "work-0"), Spool(tmp_path, "work-1")
-    (mine.root / "tmp" / "work-0" / "left").write_bytes(b"x")
-    (other.root / "tmp" / "work-1" / "busy").write_bytes(b"x")
+    (mine.tmp / "left").write_bytes(b"x")
+    (other.tmp / "busy").write_bytes(b"x")
     assert mine.sweep() == 1
-    assert (other.root / "tmp" / "work-1" / "busy").exists()
+    assert (other.tmp / "busy").exists()
 
 
 def test_only_old_files_without_a_row_leave_the_outbox(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ def store(settings: Settings) -> app.Store:
 
 
 def receive(store: app.Store, uid: str = "1.2.3", sha: str = "a", file: str | None = None) -> int | None:
-    said = Identity(sop_class_uid="1.2", sop_instance_uid=uid, study_uid="1.4", series_uid="1.5", modality="DX")
+    said = Identity(
+        sop_class_uid="1.2", sop_instance_uid=uid, study_uid="1.4", series_uid="1.5", modality="DX", patient_id="P"
+    )
     stored = Stored(name=file or f"{uid}-{sha}", sha256=sha, bytes=10)
     return store.instances.receive(said, stored, transfer_syntax_uid="1.2.840.10008.1.2.1", calling_ae="MOD")
 
@@ -125,7 +127,7 @@ def test_a_job_whose_lease_ran_out_goes_to_another_and_the_first_is_fenced(store
     receive(store)
     stale = claimed(store, "first", lease_s=-1)
     fresh = claimed(store, "second")
-    assert (fresh.id, fresh.attempt, fresh.failures) == (stale.id, stale.attempt + 1, 1)
+    assert (fresh.id, fresh.attempt, fresh.failures, fresh.lost) == (stale.id, stale.attempt + 1, 0, 1)
     for write in (
         lambda: done(store, stale),
         lambda: store.jobs.fail(stale, "x", delay_s=0),
@@ -202,12 +204,13 @@ def test_dead_deliveries_of_a_job_are_sent_again_by_hand(store: app.Store) -> No
     receive(store)
     job = claimed(store)
     done(store, job)
-    way = store.deliveries.claim("d", 60)
+    way = store.deliveries.claim("d", 60, "A")
     assert way is not None
     store.deliveries.dead(way, "refused")
-    assert store.deliveries.claim("d", 60) is None
+    store.destinations.failed("A", "away", 60, 60)
+    assert store.deliveries.claim("d", 60, "A") is None
     assert store.deliveries.retry(job.id) == 1
-    assert store.deliveries.claim("d", 60) is not None
+    assert store.deliveries.claim("d", 60, "A") is not None
 
 
 def test_a_delivery_can_be_claimed_for_one_destination(store: app.Store) -> None:
@@ -252,12 +255,12 @@ def test_readers_hold_no_lock(settings: Settings, store: app.Store) -> None:
         assert receive(other) is not None
 
 
-def test_what_else_is_due_for_a_silent_destination_waits_too(store: app.Store) -> None:
+def test_a_destination_that_fails_is_left_alone_and_the_others_are_not(store: app.Store) -> None:
     for number in range(2):
         receive(store, uid=f"1.2.{number}")
         more = {"file": f"f{number}", "sop_instance_uid": f"2.25.{number}"}
         done(store, claimed(store), destinations=("A", "B"), **more)
-    store.deliveries.postpone("A", 60)
+    store.destinations.failed("A", "no answer", 60, 60)
     assert store.deliveries.claim("d", 60, "A") is None
     assert store.deliveries.claim("d", 60, "B") is not None
 

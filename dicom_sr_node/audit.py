@@ -1,0 +1,154 @@
+"""Messages of the audit trail (PS3.15 A.5) as XML. They name patients: the trail is no log.
+
+Each function returns nothing where the configuration wants no trail.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from xml.etree import ElementTree as Xml
+
+from dicom_sr_node.records import Identity, Instance, Output
+from dicom_sr_node.settings import Peer, Settings
+from dicom_sr_node.store.refused import Caller
+
+_APPLICATION = ("110100", "Application Activity")
+_STARTED, _STOPPED = ("110120", "Application Start"), ("110121", "Application Stop")
+_TRANSFERRED = ("110104", "DICOM Instances Transferred")
+_ALERT, _REFUSED = ("110113", "Security Alert"), ("110126", "Node Authentication")
+_SOURCE, _DESTINATION, _SELF = (
+    ("110153", "Source Role ID"),
+    ("110152", "Destination Role ID"),
+    ("110150", "Application"),
+)
+_STUDY = ("110180", "Study Instance UID")
+_PATIENT = ("2", "Patient Number", "RFC-3881")
+_SUCCESS, _SERIOUS = "0", "8"
+_APPLICATION_SERVER = "4"  # audit source type, RFC 3881 5.4.1
+_BY_ADDRESS = "2"  # network access point type
+
+
+def started(settings: Settings, role: str) -> str:
+    """A role has started (A.5.3.1)."""
+    return _activity(settings, role, _STARTED)
+
+
+def stopped(settings: Settings, role: str) -> str:
+    """A role ends in good order (A.5.3.1)."""
+    return _activity(settings, role, _STOPPED)
+
+
+def received(settings: Settings, identity: Identity, calling_ae: str, address: str) -> str:
+    """An image was received (A.5.3.7)."""
+    if settings.audit.to == "off":
+        return ""
+    message = _message(settings, _TRANSFERRED, "C")
+    _participant(message, calling_ae, _SOURCE, requestor=True, address=address)
+    _participant(message, settings.node.ae_title, _DESTINATION)
+    _objects(message, identity.study_uid, identity.sop_class_uid, identity.patient_id)
+    return _text(message)
+
+
+def sent(settings: Settings, output: Output, source: Instance, peer: Peer) -> str:
+    """A result was sent (A.5.3.7)."""
+    if settings.audit.to == "off":
+        return ""
+    message = _message(settings, _TRANSFERRED, "R")
+    _participant(message, settings.node.ae_title, _SOURCE, requestor=True)
+    _participant(message, peer.ae_title, _DESTINATION, address=peer.host)
+    _objects(message, source.study_uid, output.sop_class_uid, source.patient_id)
+    return _text(message)
+
+
+def refused(settings: Settings, caller: Caller) -> str:
+    """Somebody was turned away (A.5.3.11)."""
+    if settings.audit.to == "off":
+        return ""
+    message = _message(settings, _ALERT, "E", kind=_REFUSED, outcome=_SERIOUS)
+    _participant(message, settings.node.ae_title, _SELF)
+    _participant(message, caller.calling_ae, _SOURCE, requestor=True, address=caller.address)
+    about = Xml.SubElement(message, "ParticipantObjectIdentification")
+    about.set("ParticipantObjectID", caller.address)
+    about.set("ParticipantObjectTypeCode", "2")
+    _code(about, "ParticipantObjectIDTypeCode", ("110182", "Node ID"))
+    detail = Xml.SubElement(about, "ParticipantObjectDetail")
+    detail.set("type", "Alert Description")
+    detail.set("value", caller.why)
+    return _text(message)
+
+
+def _activity(settings: Settings, role: str, kind: tuple[str, str]) -> str:
+    if settings.audit.to == "off":
+        return ""
+    message = _message(settings, _APPLICATION, "E", kind=kind)
+    _participant(message, f"{settings.node.ae_title} {role}", _SELF)
+    return _text(message)
+
+
+def _message(
+    settings: Settings,
+    event: tuple[str, str],
+    action: str,
+    *,
+    kind: tuple[str, str] | None = None,
+    outcome: str = _SUCCESS,
+) -> Xml.Element:
+    message = Xml.Element("AuditMessage")
+    identification = Xml.SubElement(message, "EventIdentification")
+    identification.set("EventActionCode", action)
+    identification.set("EventDateTime", datetime.now(UTC).isoformat(timespec="milliseconds"))
+    identification.set("EventOutcomeIndicator", outcome)
+    _code(identification, "EventID", event)
+    if kind:
+        _code(identification, "EventTypeCode", kind)
+    source = Xml.SubElement(message, "AuditSourceIdentification")
+    source.set("AuditSourceID", settings.node.ae_title)
+    Xml.SubElement(source, "AuditSourceTypeCode").set("csd-code", _APPLICATION_SERVER)
+    return message
+
+
+def _participant(
+    message: Xml.Element, ae_title: str, role: tuple[str, str], *, requestor: bool = False, address: str = ""
+) -> None:
+    """Stands between the event and the source, as the schema has it (A.5.1)."""
+    participant = Xml.Element("ActiveParticipant")
+    participant.set("UserID", ae_title)
+    participant.set("AlternativeUserID", f"AETITLES={ae_title}")
+    participant.set("UserIsRequestor", "true" if requestor else "false")
+    if address:
+        participant.set("NetworkAccessPointID", address)
+        participant.set("NetworkAccessPointTypeCode", _BY_ADDRESS)
+    _code(participant, "RoleIDCode", role)
+    before = next(i for i, child in enumerate(message) if child.tag == "AuditSourceIdentification")
+    message.insert(before, participant)
+
+
+def _objects(message: Xml.Element, study_uid: str, sop_class_uid: str, patient_id: str) -> None:
+    study = Xml.SubElement(message, "ParticipantObjectIdentification")
+    study.set("ParticipantObjectID", study_uid)
+    study.set("ParticipantObjectTypeCode", "2")
+    study.set("ParticipantObjectTypeCodeRole", "3")
+    _code(study, "ParticipantObjectIDTypeCode", _STUDY)
+    sop_class = Xml.SubElement(study, "SOPClass")
+    sop_class.set("UID", sop_class_uid)
+    sop_class.set("NumberOfInstances", "1")
+    patient = Xml.SubElement(message, "ParticipantObjectIdentification")
+    patient.set("ParticipantObjectID", patient_id)
+    patient.set("ParticipantObjectTypeCode", "1")
+    patient.set("ParticipantObjectTypeCodeRole", "1")
+    _code(patient, "ParticipantObjectIDTypeCode", _PATIENT[:2], _PATIENT[2])
+
+
+def _code(parent: Xml.Element, name: str, code: tuple[str, str], system: str = "DCM") -> None:
+    element = Xml.SubElement(parent, name)
+    element.set("csd-code", code[0])
+    element.set("originalText", code[1])
+    element.set("codeSystemName", system)
+
+
+def _text(message: Xml.Element) -> str:
+    """One line; what XML cannot hold (control characters of a hostile name) is left out."""
+    for element in message.iter():
+        for key, value in element.attrib.items():
+            element.set(key, "".join(c for c in value if c.isprintable()))
+    return Xml.tostring(message, encoding="unicode")

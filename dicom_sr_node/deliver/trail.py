@@ -1,0 +1,92 @@
+"""The audit trail's way out: a file that grows, or syslog over TLS (RFC 5425, messages of RFC 5424)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dicom_sr_node import log
+from dicom_sr_node.errors import Fenced, PeerUnreachable
+from dicom_sr_node.network import tls
+from dicom_sr_node.settings import Peer, Settings
+from dicom_sr_node.store.audit import AuditTrail
+
+_log = log.get("deliver")
+_LEASE_S = 300.0
+
+FILE = "audit.log"
+_SECURITY, _NOTICE = 10, 5  # facility and severity, PS3.15 A.6
+_BOM = "\ufeff"  # RFC 5424 6.4: the message is UTF-8
+
+
+class Trail:
+    """Where messages go. `send` raises PeerUnreachable; a message may arrive twice, never out of order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connection: socket.socket | None = None
+
+    def send(self, message: str) -> None:
+        """Durably, as far as we can tell."""
+        try:
+            if self._settings.audit.to == "syslog":
+                self._to_collector(message)
+            else:
+                _append(self._settings.node.data_dir / FILE, message)
+        except OSError as error:
+            self.close()
+            raise PeerUnreachable(
+                f"the audit trail cannot be written: {error.strerror or type(error).__name__}"
+            ) from error
+
+    def close(self) -> None:
+        """Let go of the collector."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _to_collector(self, message: str) -> None:
+        audit, limits = self._settings.audit, self._settings.delivery
+        if self._connection is None:
+            collector = Peer(ae_title="AUDIT", host=audit.host, port=audit.port, tls=True)
+            plain = socket.create_connection((audit.host, audit.port), limits.connect_timeout_s)
+            context = tls.for_client(self._settings.tls, collector)
+            self._connection = context.wrap_socket(plain, server_hostname=audit.host)
+            self._connection.settimeout(limits.response_timeout_s)
+        content = _syslog(self._settings.node.ae_title, message).encode()
+        self._connection.sendall(f"{len(content)} ".encode() + content)
+
+
+def pass_on(outbox: AuditTrail, trail: Trail, slot: str) -> bool:
+    """One message; False if there is none, or it must wait."""
+    held = outbox.claim(slot, _LEASE_S)
+    if held is None:
+        return False
+    try:
+        try:
+            trail.send(held.message)
+        except PeerUnreachable as error:
+            _log.error("audit message waits", extra={"why": error.told})
+            outbox.fail(held, str(error))
+            return False
+        outbox.done(held)
+    except Fenced as error:
+        _log.warning("fenced", extra={"why": error})
+    return True
+
+
+def _syslog(ae_title: str, message: str) -> str:
+    """RFC 5424: MSGID names the message's form as PS3.15 A.6 asks."""
+    at = datetime.now(UTC).isoformat(timespec="milliseconds")
+    priority = _SECURITY * 8 + _NOTICE
+    name = ae_title.replace(" ", "_")
+    return f"<{priority}>1 {at} {socket.gethostname()} {name} {os.getpid()} DICOM+RFC3881 - {_BOM}{message}"
+
+
+def _append(path: Path, message: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"{message}\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,98 @@
+"""Storage commitment on the wire (PS3.4 J.3): the data sets of a request and of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydicom import Dataset
+from pydicom.uid import UID
+
+from dicom_sr_node.errors import Unreadable
+from dicom_sr_node.pixels.header import check_uid, usable
+from dicom_sr_node.records import Reference
+
+SOP_CLASS = UID("1.2.840.10008.1.20.1")  # Storage Commitment Push Model
+SOP_INSTANCE = UID("1.2.840.10008.1.20.1.1")
+REQUEST = 1  # action type
+ALL_COMMITTED, SOME_FAILED = 1, 2  # event types
+PROCESSING_FAILURE, NO_SUCH_INSTANCE, CLASS_CONFLICT = 0x0110, 0x0112, 0x0119  # failure reasons, PS3.3 C.14.1.1
+MOST_REFERENCES = 10_000
+
+
+@dataclass(frozen=True)
+class Request:
+    """Commit to these."""
+
+    transaction_uid: str
+    references: tuple[Reference, ...]
+
+    @classmethod
+    def read(cls, ds: Dataset) -> Request:
+        """Raises Unreadable."""
+        with usable():
+            items = ds.get("ReferencedSOPSequence") or ()
+            if not 0 < len(items) <= MOST_REFERENCES:
+                raise Unreadable(f"{len(items)} instances; 1 to {MOST_REFERENCES} are taken")
+            return cls(_uid(ds, "TransactionUID"), tuple(_reference(item) for item in items))
+
+    def data_set(self) -> Dataset:
+        """Action Information."""
+        ds = Dataset()
+        ds.TransactionUID = self.transaction_uid
+        ds.ReferencedSOPSequence = [_item(reference) for reference in self.references]
+        return ds
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was committed to, and what not: with its Failure Reason."""
+
+    transaction_uid: str
+    committed: Sequence[Reference]
+    failed: Mapping[Reference, int]
+
+    @property
+    def event_type(self) -> int:
+        """For N-EVENT-REPORT."""
+        return SOME_FAILED if self.failed else ALL_COMMITTED
+
+    @classmethod
+    def read(cls, ds: Dataset) -> Report:
+        """Raises Unreadable."""
+        with usable():
+            committed = [_reference(item) for item in ds.get("ReferencedSOPSequence") or ()]
+            failed = {
+                _reference(item): int(item.get("FailureReason") or PROCESSING_FAILURE)
+                for item in ds.get("FailedSOPSequence") or ()
+            }
+            return cls(_uid(ds, "TransactionUID"), committed, failed)
+
+    def data_set(self) -> Dataset:
+        """Event Information."""
+        ds = Dataset()
+        ds.TransactionUID = self.transaction_uid
+        if self.committed:
+            ds.ReferencedSOPSequence = [_item(reference) for reference in self.committed]
+        if self.failed:
+            ds.FailedSOPSequence = [_item(reference) for reference in self.failed]
+            for item, reason in zip(ds.FailedSOPSequence, self.failed.values(), strict=True):
+                item.FailureReason = reason
+        return ds
+
+
+def _reference(item: Dataset) -> Reference:
+    return Reference(
+        sop_class_uid=_uid(item, "ReferencedSOPClassUID"), sop_instance_uid=_uid(item, "ReferencedSOPInstanceUID")
+    )
+
+
+def _uid(ds: Dataset, keyword: str) -> str:
+    return check_uid(ds.get(keyword), keyword)
+
+
+def _item(reference: Reference) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = reference.sop_class_uid
+    item.ReferencedSOPInstanceUID = reference.sop_instance_uid
+    return item

@@ -1,0 +1,144 @@
+"""The listening side: who gets a connection, and who has to make room.
+
+pynetdicom does TLS handshakes in the loop that accepts, starts two threads for each TCP connection whether it ever
+speaks, and counts silent connections as associations. Here a connection must first show a whole A-ASSOCIATE-RQ within
+its deadline; only then does it become an association, with a seat of its own.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+from pynetdicom.transport import ThreadedAssociationServer
+
+from dicom_sr_node import log
+from dicom_sr_node.network import guard
+
+_log = log.get("network")
+
+_ASSOCIATE_RQ = 0x01
+_MOST_PENDING = 128  # connections that have not asked for an association yet
+_IDLE_S, _STALLED_S = 1.0, 5.0  # when a seat may be taken from its holder for somebody who is waiting
+_BACKLOG = 128
+
+
+@dataclass(frozen=True)
+class Seats:
+    """How many associations there may be at the same time."""
+
+    total: int
+    per_address: int
+
+
+class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's types are not read
+    """Accepts at once, whatever the other connections do."""
+
+    daemon_threads = True
+    request_queue_size = _BACKLOG
+
+    def __init__(self, *arguments: Any, limits: guard.Limits, seats: Seats, **more: Any) -> None:
+        self._limits, self._seats = limits, seats
+        self._lock = threading.Lock()
+        self._pending: list[tuple[str, weakref.ref[socket.socket]]] = []  # the oldest first
+        self._seated: list[Any] = []
+        super().__init__(*arguments, **more)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept; a TLS handshake is left to the connection's own thread."""
+        connection, address = self.socket.accept()
+        guard.set_options(connection, self._limits)
+        if self.ssl_context:
+            connection = self.ssl_context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return connection, address
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Note the connection; where there are too many, the longest silent one of the busiest address goes."""
+        with self._lock:
+            self._pending = [(a, ref) for a, ref in self._pending if (s := ref()) is not None and s.fileno() >= 0]
+            self._pending.append((str(client_address[0]), weakref.ref(request)))
+            if len(self._pending) > _MOST_PENDING:
+                addresses = [address for address, _ in self._pending]
+                busiest = max(set(addresses), key=addresses.count)
+                _, oldest = self._pending.pop(addresses.index(busiest))
+                _hang_up(oldest())
+        return True
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """The connection's own thread, until it is an association."""
+        try:
+            if isinstance(request, ssl.SSLSocket):
+                request.settimeout(self._limits.pdu_s)
+                request.do_handshake()
+            else:
+                _await_association_request(request, self._limits.pdu_s)
+            self.finish_request(request, client_address)
+        except (OSError, ValueError) as error:  # ValueError: closed meanwhile
+            _log.info("connection ended", extra={"address": client_address[0], "why": type(error).__name__})
+            self.shutdown_request(request)
+
+    def seat(self, assoc: Any) -> bool:
+        """Whether an association may go on. A holder that does nothing gives its seat to one that asks."""
+        address = assoc.requestor.address
+        with self._lock:
+            mine = assoc.dul.socket and assoc.dul.socket.socket
+            self._pending = [(a, ref) for a, ref in self._pending if ref() is not mine]
+            self._seated = [holder for holder in self._seated if holder.is_alive() and _is_connected(holder)]
+            same = [holder for holder in self._seated if holder.requestor.address == address]
+            rivals = same if len(same) >= self._seats.per_address else self._seated
+            if len(same) >= self._seats.per_address or len(self._seated) >= self._seats.total:
+                idlest = min(filter(_may_go, rivals), key=lambda holder: holder.dimse.progress_at, default=None)
+                if idlest is None:
+                    return False
+                self._seated.remove(idlest)
+                guard.cut(idlest)
+            self._seated.append(assoc)
+            return True
+
+
+def _await_association_request(connection: socket.socket, within_s: float) -> None:
+    """Wait until the kernel has all of the first PDU. Raises OSError where it is none, or comes too slowly."""
+    deadline = time.monotonic() + within_s
+    wanted = guard.HEADER
+    while True:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("no whole A-ASSOCIATE-RQ in time")
+        connection.settimeout(left)
+        seen = connection.recv(wanted, socket.MSG_PEEK)
+        if not seen or seen[0] != _ASSOCIATE_RQ:
+            raise ConnectionAbortedError("no A-ASSOCIATE-RQ")
+        if len(seen) >= guard.HEADER:
+            body = int.from_bytes(seen[2 : guard.HEADER])
+            if body > guard.most_bytes(_ASSOCIATE_RQ):
+                raise ConnectionAbortedError(f"an A-ASSOCIATE-RQ of {body} bytes")
+            wanted = guard.HEADER + body
+            if len(seen) >= wanted:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+                return
+        if len(seen) < wanted:
+            time.sleep(0.01)  # the peer has ended its side, or the kernel woke us early
+
+
+def _hang_up(connection: socket.socket | None) -> None:
+    """Wake the thread that waits for this connection; it tidies up."""
+    try:
+        if connection is not None:
+            connection.shutdown(socket.SHUT_RDWR)
+    except OSError:  # gone already
+        return
+
+
+def _is_connected(assoc: Any) -> bool:
+    return assoc.dul.socket is not None and assoc.dul.socket.socket is not None
+
+
+def _may_go(assoc: Any) -> bool:
+    silent_s = time.monotonic() - assoc.dimse.progress_at
+    return silent_s > _IDLE_S if assoc.dimse.is_idle else silent_s > _STALLED_S and not assoc.dimse.serving

@@ -1,0 +1,67 @@
+"""DICOM over TLS as PS3.15 B.12 has it (BCP 195): TLS 1.2 or newer, both sides show a certificate.
+
+A certificate is bound to the AE title and the address that a peer has in the configuration: it names the peer's host,
+or has the fingerprint that stands there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from typing import Any
+
+from dicom_sr_node.errors import ConfigRefused
+from dicom_sr_node.settings import Peer, Tls
+
+# RFC 9325 4.2: ephemeral keys and authenticated encryption; TLS 1.3 has nothing else.
+_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
+
+
+def for_server(tls: Tls) -> ssl.SSLContext:
+    """For associations that come in. Raises ConfigRefused."""
+    context = _context(ssl.PROTOCOL_TLS_SERVER, tls)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def for_client(tls: Tls, peer: Peer) -> ssl.SSLContext:
+    """For associations that go out to a peer; one with a fingerprint need not name its host. Raises ConfigRefused."""
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, tls)
+    context.check_hostname = not peer.certificate_sha256
+    return context
+
+
+def is_tls(connection: Any) -> bool:
+    """Whether a connection is encrypted."""
+    return isinstance(connection, ssl.SSLSocket)
+
+
+def is_certificate_of(connection: Any, peer: Peer) -> bool:
+    """Whether the certificate that a connection showed is the one of a peer."""
+    if not isinstance(connection, ssl.SSLSocket):
+        return False
+    der, said = connection.getpeercert(binary_form=True), connection.getpeercert()
+    if der is None or not said:
+        return False
+    if peer.certificate_sha256:
+        return hashlib.sha256(der).hexdigest() == peer.certificate_sha256
+    names: Any = said.get("subjectAltName", ())
+    return any(kind in ("DNS", "IP Address") and name.lower() == peer.host.lower() for kind, name in names)
+
+
+def _context(protocol: int, tls: Tls) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    if tls.certificate is None:
+        raise ConfigRefused("[tls]: there is no certificate")
+    try:
+        context.load_cert_chain(tls.certificate, tls.private_key)
+        context.load_verify_locations(tls.authorities)
+    except (OSError, ssl.SSLError) as error:
+        files = f"{tls.certificate}, {tls.private_key}, {tls.authorities}"
+        raise ConfigRefused(
+            f"[tls]: the certificate, its key or the authorities cannot be used ({files}): {error}"
+        ) from error
+    return context

@@ -1,0 +1,101 @@
+"""Storage commitment on associations that come in: requests of peers to us, and reports of peers on ours."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pynetdicom import evt
+
+from dicom_sr_node import log, vouch
+from dicom_sr_node.errors import NodeError, Unreadable
+from dicom_sr_node.network.commitment import REQUEST, SOP_CLASS, SOP_INSTANCE, Report, Request
+from dicom_sr_node.network.status import SUCCESS
+from dicom_sr_node.receive import callers
+from dicom_sr_node.settings import Peer
+from dicom_sr_node.spool import Spool
+from dicom_sr_node.store.commitments import AskedOfUs, Commitments
+from dicom_sr_node.store.instances import Instances
+
+_log = log.get("receive")
+
+PROCESSING_FAILURE, NO_SUCH_ACTION, INVALID_ARGUMENT = 0x0110, 0x0123, 0x0115  # PS3.7 C.4, C.5
+_SAME_ASSOCIATION_S = 0.2  # our answer to the request goes out first
+_REVERSE_S = 5.0  # then the peer has let go, and an association of ours brings the report
+_LEASE_S = 60.0
+
+
+class CommitmentScp:
+    """Answers N-ACTION and N-EVENT-REPORT."""
+
+    def __init__(
+        self,
+        peers: Mapping[str, Peer],
+        spool: Spool,
+        instances: Instances,
+        asked: AskedOfUs,
+        commitments: Commitments,
+        slot: str,
+    ) -> None:
+        self._peers, self._spool, self._instances = peers, spool, instances
+        self._asked, self._commitments, self._slot = asked, commitments, slot
+
+    def on_action(self, event: evt.Event) -> tuple[int, None]:
+        """A peer asks: the request is committed before the answer, and the report follows."""
+        if event.action_type != REQUEST:
+            return NO_SUCH_ACTION, None
+        try:
+            request = Request.read(event.action_information)
+        except Unreadable as error:
+            _log.warning("commitment request refused", extra={"why": error})
+            return INVALID_ARGUMENT, None
+        calling_ae = event.assoc.requestor.ae_title.strip()
+        if self._asked.add(request.transaction_uid, calling_ae, request.references, _REVERSE_S):
+            _log.info("commitment asked of us", extra={"images": len(request.references)})
+            arguments = (event.assoc, request.transaction_uid)
+            threading.Thread(target=self._report, args=arguments, daemon=True).start()
+        return SUCCESS, None
+
+    def on_report(self, event: evt.Event) -> tuple[int, None]:
+        """A peer reports on what we asked; a report on what nobody asked, or of somebody else, is an error."""
+        try:
+            report = Report.read(event.event_information)
+        except Unreadable as error:
+            _log.warning("commitment report refused", extra={"why": error})
+            return INVALID_ARGUMENT, None
+        destination = self._commitments.destination_of(report.transaction_uid)
+        if destination is None or not self._is_from(event.assoc, destination):
+            _log.warning("commitment report refused", extra={"why": "nobody asked this peer for it"})
+            return PROCESSING_FAILURE, None
+        failed = {reference.sop_instance_uid: reason for reference, reason in report.failed.items()}
+        committed = [reference.sop_instance_uid for reference in report.committed]
+        self._commitments.report(report.transaction_uid, committed, failed)
+        _log.info("commitment reported", extra={"by": destination, "committed": len(committed), "failed": len(failed)})
+        return SUCCESS, None
+
+    def _is_from(self, assoc: Any, destination: str) -> bool:
+        peer = self._peers.get(destination)
+        title, address = assoc.requestor.ae_title.strip(), assoc.requestor.address
+        return peer is not None and peer.ae_title == title and callers.is_from(address, peer)
+
+    def _report(self, assoc: Any, transaction_uid: str) -> None:
+        """Report on the association of the request while it is open; else the delivery role does, on one of its own."""
+        time.sleep(_SAME_ASSOCIATION_S)
+        if not assoc.is_established:
+            return
+        held = self._asked.claim(self._slot, _LEASE_S, transaction_uid)
+        if held is None:
+            return
+        try:
+            report = vouch.report(held, self._instances, self._spool)
+            status, _ = assoc.send_n_event_report(report.data_set(), report.event_type, SOP_CLASS, SOP_INSTANCE)
+            if status and status.Status == SUCCESS:
+                self._asked.done(held)
+            else:
+                self._asked.fail(held, "no answer on the association of the request", delay_s=0)
+        except (RuntimeError, ValueError, OSError):  # released or broken meanwhile
+            self._asked.fail(held, "the association of the request ended", delay_s=0)
+        except NodeError as error:  # fenced
+            _log.warning("commitment report dropped", extra={"why": error})

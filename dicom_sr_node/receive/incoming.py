@@ -1,0 +1,86 @@
+"""The data set of a C-STORE on its way from the network to the disk; it is never whole in memory."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_file_meta_info
+from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
+
+from dicom_sr_node.derive import identity
+from dicom_sr_node.errors import Unreadable
+from dicom_sr_node.network import guard
+from dicom_sr_node.pixels import header
+from dicom_sr_node.records import Stored
+from dicom_sr_node.spool import Draft, Spool
+
+
+class Incoming(guard.Bounded):
+    """Fragments go to a draft in the spool. What cannot be kept is remembered, and the rest of the message dropped.
+
+    error: why there is nothing to keep: OSError of the disk, or Unreadable.
+    """
+
+    def __init__(self, assoc: Any, message: DIMSEMessage, spool: Spool, most_bytes: int) -> None:
+        super().__init__(assoc, message)
+        self._spool, self._most_bytes, self._bytes = spool, most_bytes, 0
+        self._draft: Draft | None = None
+        self.error: OSError | Unreadable | None = None
+        self.preamble = b""
+
+    def write(self, data: Any, /) -> int:
+        """Add a fragment."""
+        if not isinstance(self.message, C_STORE_RQ):
+            return super().write(data)
+        self._bytes += len(data)
+        if self._bytes > self._most_bytes:
+            self.drop()
+            guard.cut(self.assoc)
+            return len(data)
+        if self.error is None:
+            try:
+                self._open().write(bytes(data))
+            except (OSError, Unreadable) as error:
+                self.error = error
+                self.drop()
+        return len(data)
+
+    def keep(self) -> Stored:
+        """The synced file. Raises OSError, Unreadable."""
+        if self.error is not None:
+            raise self.error
+        stored = self._open().keep()
+        self._draft = None
+        return stored
+
+    def drop(self) -> None:
+        """Leave nothing behind."""
+        if self._draft is not None:
+            self._draft.drop()
+            self._draft = None
+
+    def _open(self) -> Draft:
+        if self._draft is None:
+            self.preamble = _preamble(self.assoc, self.message)
+            self._draft = self._spool.draft("in")
+            weakref.finalize(self, self._draft.drop)  # however the association ends; nothing to do once it is kept
+            self._draft.write(self.preamble, hashed=False)
+        return self._draft
+
+
+def _preamble(assoc: Any, message: DIMSEMessage) -> bytes:
+    """128 zeros and file meta information (PS3.10 7.1); the sender's own preamble never reaches the disk."""
+    command, context = message.command_set, assoc._accepted_cx.get(message.context_id)
+    if context is None:
+        raise Unreadable("no presentation context of this number was accepted")
+    meta = identity.file_meta(
+        header.check_uid(command.get("AffectedSOPClassUID"), "Affected SOP Class UID"),
+        header.check_uid(command.get("AffectedSOPInstanceUID"), "Affected SOP Instance UID"),
+        str(context.transfer_syntax[0]),
+    )
+    stream = DicomBytesIO()
+    stream.write(b"\0" * 128 + b"DICM")
+    write_file_meta_info(stream, meta, enforce_standard=True)
+    return bytes(stream.getvalue())

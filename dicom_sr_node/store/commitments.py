@@ -1,0 +1,186 @@
+"""Storage commitment (PS3.4 J): what we asked of peers, and what peers asked of us."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from dicom_sr_node.records import Asked, Reference, State
+from dicom_sr_node.store import leases
+from dicom_sr_node.store.engine import now, reading
+from dicom_sr_node.store.instances import journal
+from dicom_sr_node.store.tables import asked, commitment, delivery, job, output
+
+MOST_REFERENCES = 100  # in one request
+MOST_TRIES = 3  # requests without a report, and deliveries that were not committed to
+
+
+class Commitments:
+    """The table `commitment`, and the deliveries that are SENT."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def begin(self, destination: str, transaction_uid: str, *, wait_s: float, required: bool) -> list[Reference]:
+        """Commit a new request before it is sent; returns what it is about, or nothing if nothing is due.
+
+        What was asked for too often without a report ends here: dead if commitment is `required`, else done.
+        """
+        clock = now(self._engine)
+        due = (
+            select(delivery.c.id, delivery.c.commit_tries, output.c.sop_class_uid, output.c.sop_instance_uid)
+            .join(output, output.c.id == delivery.c.output_id)
+            .where(delivery.c.destination == destination, delivery.c.state == State.SENT, delivery.c.commit_at <= clock)
+            .order_by(delivery.c.id)
+            .limit(MOST_REFERENCES)
+        )
+        with reading(self._engine) as connection:  # an idle sender takes no write lock
+            if connection.execute(due).first() is None:
+                return []
+        with self._engine.begin() as connection:
+            rows = connection.execute(due.with_for_update(of=delivery, skip_locked=True)).all()
+            if not rows:
+                return []
+            tired = [row.id for row in rows if row.commit_tries >= MOST_TRIES]
+            if tired:
+                told = f"no commitment after {MOST_TRIES} requests"
+                state = State.DEAD if required else State.DONE
+                for delivery_id in tired:
+                    _end(connection, delivery_id, state, told)
+            wanted = [row for row in rows if row.commit_tries < MOST_TRIES]
+            if not wanted:
+                return []
+            row = {"transaction_uid": transaction_uid, "destination": destination, "sent_at": clock, "reported_at": 0.0}
+            request = connection.execute(insert(commitment).values(**row).returning(commitment.c.id)).scalar_one()
+            values = {
+                "commitment_id": request,
+                "commit_tries": delivery.c.commit_tries + 1,
+                "commit_at": clock + wait_s,
+            }
+            ids = [row.id for row in wanted]
+            connection.execute(update(delivery).where(delivery.c.id.in_(ids)).values(**values))
+            return [Reference(sop_class_uid=row.sop_class_uid, sop_instance_uid=row.sop_instance_uid) for row in wanted]
+
+    def postpone(self, transaction_uid: str, reason: str, delay_s: float) -> None:
+        """The request could not be made: make another one later."""
+        request = select(commitment.c.id).where(commitment.c.transaction_uid == transaction_uid).scalar_subquery()
+        values = {"commit_at": now(self._engine) + delay_s, "reason": leases.storable(reason)}
+        mine = (delivery.c.commitment_id == request) & (delivery.c.state == State.SENT)
+        with self._engine.begin() as connection:
+            connection.execute(update(delivery).where(mine).values(**values))
+
+    def destination_of(self, transaction_uid: str) -> str | None:
+        """Whom a transaction was asked of; None if it is none of ours."""
+        with reading(self._engine) as connection:
+            return connection.scalar(
+                select(commitment.c.destination).where(commitment.c.transaction_uid == transaction_uid)
+            )
+
+    def report(self, transaction_uid: str, committed: Sequence[str], failed: Mapping[str, int]) -> None:
+        """What the peer says of each SOP Instance UID (failed: with its Failure Reason).
+
+        A second report changes nothing. What the peer does not have is sent again; a delivery that is not committed to
+        again and again is dead.
+        """
+        with self._engine.begin() as connection:
+            open_request = (commitment.c.transaction_uid == transaction_uid) & (commitment.c.reported_at == 0)
+            values = {"reported_at": now(self._engine)}
+            request = connection.scalar(
+                update(commitment).where(open_request).values(**values).returning(commitment.c.id)
+            )
+            if request is None:
+                return
+            waiting = (
+                select(delivery.c.id, delivery.c.failures, output.c.sop_instance_uid)
+                .join(output, output.c.id == delivery.c.output_id)
+                .where(delivery.c.commitment_id == request, delivery.c.state == State.SENT)
+                .with_for_update(of=delivery)
+            )
+            for row in connection.execute(waiting).all():
+                if row.sop_instance_uid in failed:
+                    told = f"not committed: failure reason 0x{failed[row.sop_instance_uid]:04X}"
+                    if row.failures + 1 >= MOST_TRIES:
+                        _end(connection, row.id, State.DEAD, told)
+                    else:
+                        again = {"failures": row.failures + 1, "run_at": now(self._engine), "commit_tries": 0}
+                        _end(connection, row.id, State.READY, told, **again)
+                elif row.sop_instance_uid in committed:
+                    _end(connection, row.id, State.DONE, "committed")
+
+
+def _end(connection: Connection, delivery_id: int, state: State, reason: str, **values: object) -> None:
+    """A delivery leaves SENT."""
+    clock = now(connection.engine)
+    sent = (delivery.c.id == delivery_id) & (delivery.c.state == State.SENT)
+    connection.execute(update(delivery).where(sent).values(state=state, reason=reason, updated_at=clock, **values))
+    of_image = (
+        select(job.c.instance_id, delivery.c.destination)
+        .join(output, output.c.job_id == job.c.id)
+        .join(delivery, delivery.c.output_id == output.c.id)
+        .where(delivery.c.id == delivery_id)
+    )
+    row = connection.execute(of_image).one()
+    what = {State.DONE: "committed", State.DEAD: "delivery dead"}.get(state, "not committed")
+    journal(connection, row.instance_id, what, f"by {row.destination}: {reason}")
+
+
+class AskedOfUs:
+    """The table `asked`. Methods that take an Asked raise Fenced when its attempt no longer holds it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def add(self, transaction_uid: str, calling_ae: str, references: Sequence[Reference], delay_s: float) -> bool:
+        """A request; False if this transaction is already known. Its report leaves after so long."""
+        row = {
+            "transaction_uid": transaction_uid,
+            "calling_ae": leases.storable(calling_ae),
+            "references": json.dumps([asdict(reference) for reference in references]),
+            "run_at": now(self._engine) + delay_s,
+            "updated_at": now(self._engine),
+        }
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(insert(asked).values(**row, **leases.NEW))
+        except IntegrityError:
+            return False
+        return True
+
+    def claim(self, worker: str, lease_s: float, transaction_uid: str | None = None) -> Asked | None:
+        """The next one to report on, or one transaction whether it is due or not."""
+        if transaction_uid is not None:
+            waiting = (asked.c.transaction_uid == transaction_uid) & (asked.c.state == State.READY)
+            with self._engine.begin() as connection:
+                connection.execute(update(asked).where(waiting).values(run_at=now(self._engine)))
+            row = leases.claim(self._engine, asked, worker, lease_s, asked.c.transaction_uid == transaction_uid)
+        else:
+            row = leases.claim(self._engine, asked, worker, lease_s)
+        if row is None:
+            return None
+        references = tuple(Reference(**reference) for reference in json.loads(row["references"]))
+        names = ("id", "transaction_uid", "calling_ae", "attempt", "failures")
+        return Asked(**{name: row[name] for name in names}, references=references)
+
+    def release(self, worker: str) -> int:
+        """Give back what a dead process of this slot held."""
+        return leases.release(self._engine, asked, worker)
+
+    def done(self, held: Asked) -> None:
+        """The peer has our report."""
+        with self._engine.begin() as connection:
+            leases.write(connection, asked, held.id, held.attempt, state=State.DONE)
+
+    def dead(self, held: Asked, reason: str) -> None:
+        """The peer will never have it."""
+        with self._engine.begin() as connection:
+            leases.write(connection, asked, held.id, held.attempt, state=State.DEAD, reason=reason)
+
+    def fail(self, held: Asked, reason: str, *, delay_s: float) -> None:
+        """Report later."""
+        later = {"state": State.READY, "failures": held.failures + 1, "run_at": now(self._engine) + delay_s}
+        with self._engine.begin() as connection:
+            leases.write(connection, asked, held.id, held.attempt, reason=reason, **later)
