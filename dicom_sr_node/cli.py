@@ -10,16 +10,17 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_sr_node import __version__, log
-from dicom_sr_node.commands import files, network, queue, service, setup
+from dicom_sr_node.commands import care, files, network, queue, service, setup
 from dicom_sr_node.commands.options import FAILED, REFUSED, Config, errors
 from dicom_sr_node.errors import ConfigRefused, NodeError
 
 cli = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-for part in (service.cli, files.cli, queue.cli, network.cli, setup.cli):
+for part in (service.cli, files.cli, queue.cli, network.cli, setup.cli, care.cli):
     cli.add_typer(part)
 cli.add_typer(queue.jobs_cli, name="jobs")
 cli.add_typer(setup.config_cli, name="config")
 cli.add_typer(setup.models_cli, name="models")
+cli.add_typer(care.db_cli, name="db")
 
 
 def _version(wanted: bool) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from dicom_sr_node import failpoints, log
+from dicom_sr_node import failpoints, locks, log
+from dicom_sr_node.errors import AlreadyRunning
 from dicom_sr_node.settings import Retention
 from dicom_sr_node.spool import Spool
 from dicom_sr_node.store.instances import Instances
@@ -24,6 +25,7 @@ SWEEP_EVERY_S = 600
 REFUSALS_EVERY_S = 2
 ORPHAN_AGE_S = 3600  # a worker commits within seconds of the rename; what has no row after so long never will
 _DAY_S = 86_400.0
+PURGE_LOCK = "purge"  # also taken by `backup`
 
 Tick = Callable[[], object]
 
@@ -63,7 +65,21 @@ def sweep_outbox(spool: Spool, outputs: Outputs, age_s: float = ORPHAN_AGE_S) ->
 
 
 def purge(spool: Spool, instances: Instances, retention: Retention) -> int:
-    """Remove the files of what is delivered, committed to where that is awaited, and past its retention."""
+    """Remove the files of what is delivered, committed to where that is awaited, and past its retention.
+
+    Nothing is removed while a backup runs.
+    """
+    try:
+        lock = locks.take(spool.root, PURGE_LOCK)
+    except AlreadyRunning:
+        return 0
+    try:
+        return _purge(spool, instances, retention)
+    finally:
+        lock.free()
+
+
+def _purge(spool: Spool, instances: Instances, retention: Retention) -> int:
     count = 0
     while gone := instances.purge(done_s=retention.delivered_days * _DAY_S, skipped_s=retention.skipped_days * _DAY_S):
         failpoints.hit("purge.marked")

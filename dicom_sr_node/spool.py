@@ -69,18 +69,19 @@ class Spool:
 
     def __init__(self, root: Path, slot: str) -> None:
         self.root, self.tmp = root, root / "tmp" / slot
-        for folder in (self.root / "in", self.root / "outbox", self.tmp):
+        for folder in (self.root / "in", self.root / "outbox"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def sweep(self) -> int:
         """Remove what an earlier process of this slot left half written; returns how many files."""
-        left = list(self.tmp.iterdir())
+        left = list(self.tmp.iterdir()) if self.tmp.is_dir() else []
         for path in left:
             path.unlink(missing_ok=True)  # a dying process of this slot may still tidy up
         return len(left)
 
     def draft(self, place: Place) -> Draft:
         """A new file, to be written in pieces. Raises OSError."""
+        self.tmp.mkdir(parents=True, exist_ok=True, mode=0o700)
         return Draft(self, place)
 
     def keep(self, place: Place, chunks: Iterable[bytes]) -> Stored:
@@ -107,17 +108,22 @@ class Spool:
         return {path.name for path in (self.root / place).iterdir()}
 
     def is_full(self, reserve_mb: int) -> str:
-        """Why nothing more may be taken, or nothing if there is room.
+        """Why nothing more may be taken, or nothing if there is room."""
+        return is_full(self.root, reserve_mb)
 
-        The reserve is never more than a tenth of the disk, so that a small disk can be used at all.
-        """
-        space, inodes = shutil.disk_usage(self.root), os.statvfs(self.root)
-        reserve = min(reserve_mb << 20, space.total // _SMALL_DISK)
-        if space.free < reserve:
-            return f"{space.free >> 20} MiB are free, and {reserve >> 20} MiB are kept in reserve (disk.reserve_mb)"
-        if inodes.f_files and inodes.f_favail < inodes.f_files // _FEW_INODES:
-            return f"only {inodes.f_favail} more files can be made on this disk"
-        return ""
+
+def is_full(folder: Path, reserve_mb: int) -> str:
+    """Why nothing more may be put on a disk, or nothing if there is room. Raises OSError.
+
+    The reserve is never more than a tenth of the disk, so that a small disk can be used at all.
+    """
+    space, inodes = shutil.disk_usage(folder), os.statvfs(folder)
+    reserve = min(reserve_mb << 20, space.total // _SMALL_DISK)
+    if space.free < reserve:
+        return f"{space.free >> 20} MiB are free, and {reserve >> 20} MiB are kept in reserve (disk.reserve_mb)"
+    if inodes.f_files and inodes.f_favail < inodes.f_files // _FEW_INODES:
+        return f"only {inodes.f_favail} more files can be made on this disk"
+    return ""
 
 
 def write(target: Path, content: bytes) -> None:

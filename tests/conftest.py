@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from kit import Archive, Node, Orthanc, started
+from kit import Archive, Node, Orthanc, Postgres, started
 
 from dicom_sr_node import tolerance
 from dicom_sr_node.pixels.reader import Reader
@@ -41,6 +41,19 @@ def reader() -> Iterator[Reader]:
     """The process that decodes."""
     with Reader(Work()) as reader:
         yield reader
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One server for all tests that want a database of their own."""
+    with started(Postgres()) as postgres:
+        yield postgres
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The same test on both databases."""
+    return "" if request.param == "sqlite" else request.getfixturevalue("postgres").url()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,9 +12,11 @@ from rich.markup import escape
 
 from dicom_sr_node.commands.options import FAILED, Config, Json, console, load, local, say, show, table
 from dicom_sr_node.errors import NotFound
-from dicom_sr_node.records import State
+from dicom_sr_node.records import Kind, State
 
 cli = typer.Typer()
+SHOWN_REFUSALS = 10
+ENOUGH = "enough room"
 jobs_cli = typer.Typer(help="The queue: one job for each image that was received.", no_args_is_help=True)
 
 
@@ -21,6 +24,7 @@ jobs_cli = typer.Typer(help="The queue: one job for each image that was received
 def status(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
     """What is where: images by state, deliveries by destination, the processes that work on them."""
     from dicom_sr_node import app
+    from dicom_sr_node.receive.callers import line_to_add
     from dicom_sr_node.store.slots import ALIVE_S
 
     settings = load(context, config)
@@ -32,8 +36,24 @@ def status(context: typer.Context, as_json: Json = False, config: Config = None)
         "jobs": store.jobs.counts(),
         "skipped": store.jobs.skip_reasons(),
         "deliveries": store.deliveries.counts(),
+        "destinations": store.destinations.ls(),
+        "uid_conflicts": store.instances.conflicts(),
+        "disk": _room(settings.node.spool, settings.disk.reserve_mb),
+        "refused": [
+            {**caller, "line_to_add": line_to_add(caller["calling_ae"], caller["address"], caller["why"])}
+            for caller in store.refused.ls()[:SHOWN_REFUSALS]
+        ],
     }
     show(as_json, found, lambda: _print_status(found))
+
+
+def _room(folder: Path, reserve_mb: int) -> str:
+    from dicom_sr_node.spool import is_full
+
+    try:
+        return is_full(folder, reserve_mb) or ENOUGH
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
 
 
 def _print_status(found: dict[str, Any]) -> None:
@@ -56,6 +76,21 @@ def _print_status(found: dict[str, Any]) -> None:
     console.print(rows_shown)
     for reason, count in found["skipped"].items():
         console.print(f"skipped {count}: {escape(reason)}", soft_wrap=True)
+    for name, fares in found["destinations"].items():
+        if fares["failures"]:
+            say(f"{name} failed {fares['failures']} times, again in {fares['again_in_s']:.0f} s: {fares['reason']}")
+    if found["uid_conflicts"]:
+        say(
+            f"{len(found['uid_conflicts'])} SOP Instance UIDs came with different content; both are kept, see jobs show"
+        )
+    if found["disk"] != ENOUGH:
+        say(f"NOTHING MORE IS TAKEN: {found['disk']}")
+    for caller in found["refused"]:
+        say(f"refused {caller['times']} times: {caller['calling_ae']!r} from {caller['address']}: {caller['why']}")
+        if caller["line_to_add"]:
+            say(f"  last at {local(caller['last_at'])}; to allow it, add to the configuration:")
+            for line in caller["line_to_add"].splitlines():
+                say(f"    {line}")
 
 
 @jobs_cli.command("ls")
@@ -151,6 +186,57 @@ def jobs_cancel(context: typer.Context, jobs: list[int], as_json: Json = False, 
     def one(job: int) -> str:
         store.jobs.cancel(job)
         return "cancelled"
+
+    _for_each(jobs, one, as_json)
+
+
+@jobs_cli.command("hold")
+def jobs_hold(
+    context: typer.Context,
+    jobs: list[int],
+    release: Annotated[bool, typer.Option("--release", help="No longer.")] = False,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Keep the images of these jobs and their results for ever: retention does not remove them."""
+    from dicom_sr_node import app
+
+    store = app.store(load(context, config), must_exist=True)
+
+    def one(job: int) -> str:
+        store.instances.hold(store.jobs.get(job).instance_id, not release)
+        return "no longer held" if release else "held"
+
+    _for_each(jobs, one, as_json)
+
+
+@jobs_cli.command("export")
+def jobs_export(
+    context: typer.Context,
+    jobs: list[int],
+    output: Annotated[Path, typer.Option("-o", "--output", help="A folder.")],
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Copy the images of these jobs, and their results, as DICOM files: job-N.dcm, job-N-derived.dcm."""
+    from dicom_sr_node import app
+    from dicom_sr_node.spool import Spool, write
+
+    settings = load(context, config)
+    store = app.store(settings, must_exist=True)
+    spool = Spool(settings.node.spool, "export")
+
+    def one(job: int) -> str:
+        files = {f"job-{job}.dcm": spool.path("in", store.instances.get(store.jobs.get(job).instance_id).file)}
+        for made in store.outputs.of_job(job):
+            kind = "derived" if made.kind == Kind.IMAGE else made.kind.replace(" ", "-")
+            files[f"job-{job}-{kind}.dcm"] = spool.path("outbox", made.file)
+        try:
+            for name, source in files.items():
+                write(output / name, source.read_bytes())
+        except FileNotFoundError:
+            raise NotFound(f"job {job}: its files are gone (purged, or lost: see `srnode fsck`)") from None
+        return f"{', '.join(files)} in {output}"
 
     _for_each(jobs, one, as_json)
 

@@ -80,6 +80,18 @@ class Commitments:
                 select(commitment.c.destination).where(commitment.c.transaction_uid == transaction_uid)
             )
 
+    def probe(self, transaction_uid: str, destination: str) -> None:
+        """Note a request about nothing of ours, to see whether a report comes."""
+        row = {"transaction_uid": transaction_uid, "destination": destination, "reported_at": 0.0}
+        with self._engine.begin() as connection:
+            connection.execute(insert(commitment).values(**row, sent_at=now(self._engine)))
+
+    def is_reported(self, transaction_uid: str) -> bool:
+        """Whether the peer has reported."""
+        mine = (commitment.c.transaction_uid == transaction_uid) & (commitment.c.reported_at > 0)
+        with reading(self._engine) as connection:
+            return connection.scalar(select(commitment.c.id).where(mine)) is not None
+
     def report(self, transaction_uid: str, committed: Sequence[str], failed: Mapping[str, int]) -> None:
         """What the peer says of each SOP Instance UID (failed: with its Failure Reason).
 

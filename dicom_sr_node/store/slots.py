@@ -37,6 +37,11 @@ class Slots:
         with self._engine.begin() as connection:
             connection.execute(delete(slot).where(slot.c.name == name))
 
+    def now(self) -> float:
+        """What time it is for the database."""
+        with reading(self._engine) as connection:
+            return float(connection.execute(select(now(self._engine))).scalar_one())
+
     def ls(self) -> list[dict[str, Any]]:
         """All slots: name, process id, note, since, and how many seconds ago each was seen."""
         age = (now(self._engine) - slot.c.seen_at).label("seen_s_ago")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,25 @@ def done(
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(node=Node(data_dir=tmp_path))
+def settings(tmp_path: Path, database_url: str) -> Settings:
+    return Settings(node=Node(data_dir=tmp_path), database=Database(url=database_url))
 
 
 @pytest.fixture
-def store(settings: Settings) -> app.Store:
+def store(settings: Settings) -> Iterator[app.Store]:
     made = app.store(settings)
     database.upgrade(made.engine)
-    return made
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[app.Store]:
+    """Where only that one is meant."""
+    made = app.store(Settings(node=Node(data_dir=tmp_path)))
+    database.upgrade(made.engine)
+    yield made
+    made.engine.dispose()
 
 
 def receive(store: app.Store, uid: str = "1.2.3", sha: str = "a", file: str | None = None) -> int | None:
@@ -73,23 +84,25 @@ def test_upgrading_again_changes_nothing(store: app.Store) -> None:
     assert store.jobs.counts()[State.READY] == 1
 
 
-def test_sqlite_is_durable(store: app.Store) -> None:
-    with store.engine.connect() as connection:
+def test_sqlite_is_durable(sqlite: app.Store) -> None:
+    with sqlite.engine.connect() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "delete"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 3  # EXTRA
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
 
-def test_a_damaged_database_is_refused_and_kept(settings: Settings, store: app.Store) -> None:
+def test_a_damaged_database_is_refused_and_kept(tmp_path: Path, sqlite: app.Store) -> None:
     for number in range(200):
-        receive(store, uid=f"1.2.{number}")
-    store.engine.dispose()
-    path = settings.node.data_dir / database.FILE
+        receive(sqlite, uid=f"1.2.{number}")
+    sqlite.engine.dispose()
+    path = tmp_path / database.FILE
     content = bytearray(path.read_bytes())
     content[4096 : len(content)] = b"\x5a" * (len(content) - 4096)
     path.write_bytes(content)
+    engine = database.connect(Settings(node=Node(data_dir=tmp_path)))
     with pytest.raises(NodeError, match="restore a backup"):
-        database.upgrade(database.connect(settings))
+        database.upgrade(engine)
+    engine.dispose()
     assert path.read_bytes() == bytes(content)
 
 
@@ -253,6 +266,7 @@ def test_readers_hold_no_lock(settings: Settings, store: app.Store) -> None:
     with database.reading(store.engine) as connection:
         connection.exec_driver_sql("SELECT count(*) FROM job").scalar()
         assert receive(other) is not None
+    other.engine.dispose()
 
 
 def test_a_destination_that_fails_is_left_alone_and_the_others_are_not(store: app.Store) -> None:
@@ -267,5 +281,7 @@ def test_a_destination_that_fails_is_left_alone_and_the_others_are_not(store: ap
 
 def test_a_url_names_another_database(tmp_path: Path) -> None:
     settings = Settings(database=Database(url=f"sqlite:///{tmp_path / 'other.db'}"))
-    database.upgrade(database.connect(settings))
+    engine = database.connect(settings)
+    database.upgrade(engine)
+    engine.dispose()
     assert (tmp_path / "other.db").is_file()
