@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -11,12 +12,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,15 +27,22 @@ import numpy as np
 import pytest
 from pydicom import DataElement, Dataset, dcmread
 from pydicom.dataset import FileDataset
-from pynetdicom import AE, evt
+from pynetdicom import AE, build_role, evt
+from sqlalchemy import update
 
 from dicom_sr_node import app, phantom
+from dicom_sr_node.deliver.sender import Lane
 from dicom_sr_node.derive import encoding
-from dicom_sr_node.network import syntaxes
+from dicom_sr_node.network import commitment, syntaxes
+from dicom_sr_node.pixels.header import data_set_sha256, identity_of
 from dicom_sr_node.pixels.reader import Admission, Reader
 from dicom_sr_node.process import Derived
 from dicom_sr_node.process import process as process_image
+from dicom_sr_node.records import Kind
 from dicom_sr_node.settings import Derive, Model, Rule, Settings, load
+from dicom_sr_node.spool import Spool
+from dicom_sr_node.store import tables
+from dicom_sr_node.store.engine import upgrade
 from model.upscaler import Upscaler
 
 T = TypeVar("T")
@@ -180,20 +189,35 @@ class Node:
 
     @classmethod
     def configure(
-        cls, folder: Path, *, peers: dict[str, int] | None = None, more: str = "", port: int | None = None
+        cls,
+        folder: Path,
+        *,
+        peers: dict[str, int] | None = None,
+        more: str = "",
+        port: int | None = None,
+        database_url: str = "",
     ) -> Node:
         """peers: name (also the AE title) -> port; all of them get every result."""
         config = folder / "node.toml"
+        more = f'{more}\n[database]\nurl = "{database_url}"'
         config.write_text(_node_toml(folder, peers or {}, more, port or free_port()), encoding="utf-8")
         return cls(config, load(config, {}), folder / "node.log")
 
-    def start(self, *command: str) -> None:
+    def change(self, old: str, new: str) -> None:
+        """Edit the configuration of a node that does not run."""
+        text = self.config.read_text()
+        assert old in text
+        self.config.write_text(text.replace(old, new))
+        self.settings = load(self.config, {})
+
+    def start(self, *command: str, failpoint: str = "") -> None:
+        armed = {"SRNODE_FAILPOINT": failpoint, "SRNODE_FAILPOINTS": "enabled"} if failpoint else {}
         with self.log.open("ab") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "dicom_sr_node", "-c", str(self.config), *(command or ("serve",))],
                 stdout=file,
                 stderr=file,
-                env=ENVIRONMENT,
+                env=ENVIRONMENT | armed,
                 start_new_session=True,
             )
         self.store = app.store(self.settings)
@@ -219,6 +243,12 @@ class Node:
         found = run("pgrep", "-P", str(self.process.pid), "-f", f"dicom_sr_node.* {role} --parent", check=False).stdout
         return [int(line) for line in found.split()]
 
+    def fsck(self) -> dict[str, Any]:
+        """What `srnode fsck` says; nothing may be broken."""
+        found: dict[str, Any] = json.loads(srnode("fsck", "--json", "-c", self.config, check=False).stdout)
+        assert found["violations"] == [], found
+        return found
+
     def kill(self, role: str) -> int:
         pid = wait_until(lambda: self.pids(role), 30, f"a process of role {role}")[0]
         os.kill(pid, signal.SIGKILL)
@@ -237,10 +267,71 @@ class Node:
         def settled() -> list[dict[str, Any]] | None:
             rows = self.store.jobs.ls(None, 10_000)
             open_jobs = [row for row in rows if row["state"] in ("ready", "running")]
-            on_way = [c for c in self.store.deliveries.counts().values() if c["ready"] or c["running"]]
+            on_way = [c for c in self.store.deliveries.counts().values() if c["ready"] or c["running"] or c["sent"]]
             return rows if len(rows) >= jobs and not open_jobs and not on_way else None
 
         return wait_until(settled, within_s, f"the end of {jobs} jobs (log: {self.log})")
+
+
+@dataclass
+class Outbox:
+    """Results that are ready to be sent, without a worker that made them, and lanes in this process to send them."""
+
+    settings: Settings
+    store: app.Store
+    spool: Spool
+
+    @classmethod
+    def of(cls, settings: Settings) -> Outbox:
+        store = app.store(settings)
+        upgrade(store.engine)
+        return cls(settings, store, Spool(settings.node.spool, "outbox"))
+
+    def put(self, number: int, *destinations: str) -> Dataset:
+        """One image that was received and upscaled; returns its result."""
+        source, result = image(32, number=number), image(48, number=number + 1000)
+        buffers = [io.BytesIO(), io.BytesIO()]
+        for ds, buffer in zip((source, result), buffers, strict=True):
+            ds.save_as(buffer, enforce_file_format=True)
+        stored = self.spool.keep("in", [buffers[0].getvalue()])
+        stored = replace(stored, sha256=data_set_sha256(self.spool.path("in", stored.name)))
+        said = identity_of(source)
+        syntax = str(source.file_meta.TransferSyntaxUID)
+        self.store.instances.receive(said, stored, transfer_syntax_uid=syntax, calling_ae="MOD")
+        job = self.store.jobs.claim("w", 60)
+        assert job is not None
+        columns = {"kind": Kind.IMAGE, "model": "m", "scale": 4, "series_uid": str(result.SeriesInstanceUID)}
+        columns |= {"sop_class_uid": str(result.SOPClassUID), "sop_instance_uid": str(result.SOPInstanceUID)}
+        self.store.jobs.done(job, [(columns, self.spool.keep("outbox", [buffers[1].getvalue()]))], destinations, {})
+        return result
+
+    def lane(self, name: str) -> Lane:
+        tables = self.store
+        return Lane(
+            self.settings,
+            self.spool,
+            "d",
+            name,
+            instances=tables.instances,
+            outputs=tables.outputs,
+            deliveries=tables.deliveries,
+            destinations=tables.destinations,
+            commitments=tables.commitments,
+        )
+
+    def states(self, name: str) -> dict[str, int]:
+        """How many deliveries to a destination are in each state, those that are in none left out."""
+        return {str(state): n for state, n in self.store.deliveries.counts().get(name, {}).items() if n}
+
+    def due(self) -> None:
+        """Time passes: everything that waits is due now."""
+        with self.store.engine.begin() as connection:
+            connection.execute(update(tables.delivery).values(run_at=0.0, commit_at=0.0))
+            connection.execute(update(tables.destination).values(closed_until=0.0))
+            connection.execute(update(tables.asked).values(run_at=0.0))
+
+    def close(self) -> None:
+        self.store.engine.dispose()
 
 
 def _node_toml(folder: Path, peers: dict[str, int], more: str, port: int) -> str:
@@ -311,11 +402,25 @@ class Postgres:
 
 
 class Archive:
-    """A scripted PACS: answers each C-STORE with the next status of its script, then with success."""
+    """A scripted PACS: answers each C-STORE with the next status of its script, then with success.
 
-    def __init__(self, port: int | None = None, script: Sequence[int] = (), syntaxes_taken: Sequence[str] = ()) -> None:
+    commits: whether it offers storage commitment, and how it reports: on the `same` association, in `reverse` to a
+    port, or `never`. lost: SOP Instance UIDs that it denies to have.
+    """
+
+    def __init__(
+        self,
+        port: int | None = None,
+        script: Sequence[int] = (),
+        syntaxes_taken: Sequence[str] = (),
+        commits: str = "",
+        reverse_port: int = 0,
+    ) -> None:
         self.port = port or free_port()
         self.script = list(script)
+        self.commits, self.reverse_port = commits, reverse_port
+        self.lost: list[str] = []
+        self.asked: list[Dataset] = []
         self.syntaxes_taken = list(syntaxes_taken) or syntaxes.UNCOMPRESSED
         self.received: list[Dataset] = []
         self._server: Any = None
@@ -329,7 +434,9 @@ class Archive:
         for uid in syntaxes.storage_classes("all"):
             ae.add_supported_context(uid, self.syntaxes_taken)
         ae.add_supported_context("1.2.840.10008.1.1")
-        handlers = [(evt.EVT_C_STORE, self._store)]
+        if self.commits:
+            ae.add_supported_context(commitment.SOP_CLASS, scu_role=True, scp_role=True)
+        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._commit)]
         self._server = ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
         return self
 
@@ -337,6 +444,37 @@ class Archive:
         if self._server is not None:
             self._server.shutdown()
             self._server = None
+
+    def _commit(self, event: evt.Event) -> tuple[int, None]:
+        self.asked.append(event.action_information)
+        request = commitment.Request.read(event.action_information)
+        failed = {ref: 0x0112 for ref in request.references if ref.sop_instance_uid in self.lost}
+        kept = [ref for ref in request.references if ref not in failed]
+        self.lost = []
+        report = commitment.Report(request.transaction_uid, kept, failed)
+        if self.commits != "never":
+            threading.Thread(target=self.report, args=(report, event.assoc)).start()
+        return 0x0000, None
+
+    def report(self, report: commitment.Report, assoc: Any = None, title: str = "ARCHIVE") -> int:
+        """Send a report; returns the status of the answer, or -1."""
+        time.sleep(0.1)
+        if self.commits == "same":
+            answer, _ = assoc.send_n_event_report(
+                report.data_set(), report.event_type, commitment.SOP_CLASS, commitment.SOP_INSTANCE
+            )
+            return int(answer.Status)
+        ae = AE(ae_title=title)
+        ae.add_requested_context(commitment.SOP_CLASS)
+        role = build_role(commitment.SOP_CLASS, scp_role=True)
+        assoc = ae.associate("127.0.0.1", self.reverse_port, ae_title="SRNODE", ext_neg=[role])
+        if not assoc.is_established:
+            return -1
+        answer, _ = assoc.send_n_event_report(
+            report.data_set(), report.event_type, commitment.SOP_CLASS, commitment.SOP_INSTANCE
+        )
+        assoc.release()
+        return int(answer.Status)
 
     def _store(self, event: evt.Event) -> int:
         status = self.script.pop(0) if self.script else 0x0000
