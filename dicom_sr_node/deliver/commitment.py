@@ -11,7 +11,7 @@ from pynetdicom import evt
 from dicom_sr_node import failpoints, log, vouch
 from dicom_sr_node.deliver import dimse
 from dicom_sr_node.errors import DeliveryError, Fenced, PeerUnreachable, Unreadable
-from dicom_sr_node.network.commitment import REQUEST, SOP_CLASS, SOP_INSTANCE, Report, Request
+from dicom_sr_node.network.commitment import REQUEST, SOP_CLASS, SOP_INSTANCE, Report, Request, decoded
 from dicom_sr_node.network.status import SUCCESS, text
 from dicom_sr_node.settings import Peer, Settings
 from dicom_sr_node.spool import Spool
@@ -54,7 +54,7 @@ class Asker:
 
         def on_report(event: evt.Event) -> tuple[int, None]:
             try:
-                self._take(Report.read(event.event_information))
+                self._take(Report.read(decoded(event, lambda: event.event_information)))
             except Unreadable:
                 return 0x0115, None  # invalid argument value, PS3.7 C.5
             reported.set()

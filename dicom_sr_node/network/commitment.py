@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydicom import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import evt
 
 from dicom_sr_node.errors import Unreadable
 from dicom_sr_node.pixels.header import check_uid, usable
@@ -17,7 +19,22 @@ SOP_INSTANCE = UID("1.2.840.10008.1.20.1.1")
 REQUEST = 1  # action type
 ALL_COMMITTED, SOME_FAILED = 1, 2  # event types
 PROCESSING_FAILURE, NO_SUCH_INSTANCE, CLASS_CONFLICT = 0x0110, 0x0112, 0x0119  # failure reasons, PS3.3 C.14.1.1
-MOST_REFERENCES = 10_000
+MOST_REFERENCES = 4000
+TRANSFER_SYNTAXES = [ImplicitVRLittleEndian, ExplicitVRLittleEndian]
+_ITEM = b"\xfe\xff\x00\xe0"
+_READING = threading.Semaphore(1)  # a data set can cost a hundred times its size while it is read
+
+
+def decoded(event: evt.Event, get: Callable[[], Dataset]) -> Dataset:
+    """The data set of an N-ACTION or N-EVENT-REPORT. Raises Unreadable before too many items become objects."""
+    request = event.request
+    encoded = getattr(request, "ActionInformation", None) or getattr(request, "EventInformation", None)
+    if encoded is None:
+        raise Unreadable("there is no data set")
+    if encoded.getvalue().count(_ITEM) > MOST_REFERENCES:
+        raise Unreadable(f"more than {MOST_REFERENCES} instances")
+    with _READING, usable():
+        return get()
 
 
 @dataclass(frozen=True)

@@ -1,32 +1,43 @@
 """What keeps a silent, slow or endless peer from holding the node, on associations in and out.
 
 pynetdicom sets no timeout on accepted sockets, waits for ever for the rest of a PDU, believes every length that it is
-told, and collects a message in memory without an end. `handlers` bounds each of these through its public hooks: the
-event that a connection is open, and the two objects that an association reads and collects with.
+told, collects a message in memory without an end, and leaves the connection open when one of its threads fails on a
+malformed PDU. `handlers` bounds each of these from the event that a connection is open: it gives the association
+another socket wrapper and another collector of messages, and tidies up when its threads end, however they end.
 """
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from typing import Any
 
 from pynetdicom import evt
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_messages import DIMSEMessage
+from pynetdicom.dimse_messages import N_EVENT_REPORT_RQ, DIMSEMessage
+from pynetdicom.transport import AssociationSocket
+
+from dicom_sr_node import log
+
+_log = log.get("network")
 
 MAX_PDU_BYTES = 131_072  # what dcmtk sends at most; larger ones cost less each
+HEADER = 6  # bytes of type and length, PS3.8 9.3.1
 _P_DATA, _ASSOCIATE = 0x04, (0x01, 0x02)
 _MOST_P_DATA = 1 << 20  # bytes: some peers send more than what we said we take
+_MOST_FRAGMENTS = 64  # in one PDU; peers send one or two
 _MOST_ASSOCIATE = 1 << 18  # 128 contexts with all transfer syntaxes are 100 kB
 _MOST_OTHER = 1 << 8  # rejection, release, abort: 4 bytes
 _MOST_COMMAND = 1 << 16
-_MOST_OTHER_DATA = 1 << 22  # a data set that is no image: the references of a storage commitment
+_MOST_OTHER_DATA = 1 << 19  # a data set that is no image: the references of a storage commitment
 _MOST_WAITING = 2  # messages that a peer may send ahead of our answers
-HEADER = 6  # bytes of type and length, PS3.8 9.3.1
+_MOST_REPORTS = 64  # N-EVENT-REPORTs on one association: each gets a thread
 _SLOWEST = 4096  # bytes per second of a message that takes longer than one PDU may
 
 
@@ -38,7 +49,7 @@ class Limits:
     pdu_s: float
 
 
-Sink = Callable[[Any, DIMSEMessage], BytesIO]
+Sink = Callable[[Any, DIMSEMessage], "Bounded"]
 
 
 def handlers(limits: Limits, sink: Sink | None = None) -> list[tuple[Any, ...]]:
@@ -53,17 +64,6 @@ def cut(assoc: Any) -> None:
         wrapper.close()
 
 
-def _watch(event: evt.Event, limits: Limits, sink: Sink) -> None:
-    assoc = event.assoc
-    wrapper = assoc.dul.socket
-    if wrapper is None or wrapper.socket is None:
-        return
-    set_options(wrapper.socket, limits)
-    assoc.dimse = Messages(assoc, limits, sink)
-    reader = _Reader(assoc, limits)
-    wrapper.recv, wrapper.send = reader.recv, reader.send
-
-
 def set_options(connection: socket.socket, limits: Limits) -> None:
     """Deadlines that the kernel keeps, and no waiting for more to send."""
     connection.settimeout(limits.idle_s)
@@ -72,67 +72,137 @@ def set_options(connection: socket.socket, limits: Limits) -> None:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
-class _Reader:
-    """The reading and writing of one connection."""
-
-    def __init__(self, assoc: Any, limits: Limits) -> None:
-        self._assoc, self._limits = assoc, limits
-        self._deadline = 0.0
-        self._most = 0  # bytes that the body of the PDU in hand may have; 0: a header is next
-
-    def recv(self, wanted: int) -> bytearray:
-        """So many bytes, fewer at the end of the connection. Raises OSError: too long, too slow."""
-        if not self._most:
-            self._deadline = time.monotonic() + self._limits.pdu_s
-            header = self._read(wanted)
-            self._most = most_bytes(header[0]) if len(header) == HEADER else 0
-            return header
-        most, self._most = self._most, 0
-        if wanted > most:
-            raise ConnectionAbortedError(f"a PDU of {wanted} bytes, at most {most} are taken")
-        body = self._read(wanted)
-        self._assoc.dimse.progress_at = time.monotonic()
-        return body
-
-    def _read(self, wanted: int) -> bytearray:
-        connection = self._assoc.dul.socket.socket
-        found = bytearray(wanted)
-        view, have = memoryview(found), 0
-        while have < wanted:
-            connection.settimeout(self._left())
-            count = connection.recv_into(view[have:])
-            if not count:
-                break
-            have += count
-        view.release()
-        del found[have:]
-        return found
-
-    def send(self, data: bytes) -> None:
-        """Write a PDU, or give up: a peer that stops reading is gone."""
-        wrapper = self._assoc.dul.socket
-        self._deadline = time.monotonic() + self._limits.idle_s
-        try:
-            view = memoryview(data)
-            while view:
-                wrapper.socket.settimeout(self._left())
-                view = view[wrapper.socket.send(view) :]
-            evt.trigger(self._assoc, evt.EVT_DATA_SENT, {"data": data})
-        except (OSError, AttributeError):  # broken, too slow, or closed meanwhile
-            wrapper.event_queue.put("Evt17")  # PS3.8 9.2.2: transport connection closed
-
-    def _left(self) -> float:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the peer is too slow")
-        return left
-
-
 def most_bytes(pdu_type: int) -> int:
     """How long the body of a PDU may be (PS3.8 9.3)."""
     if pdu_type == _P_DATA:
         return _MOST_P_DATA
     return _MOST_ASSOCIATE if pdu_type in _ASSOCIATE else _MOST_OTHER
+
+
+def receive(connection: socket.socket, wanted: int, deadline: float) -> bytearray:
+    """So many bytes, fewer at the end of the connection. Raises TimeoutError: not all of them came in time."""
+    found = bytearray(wanted)
+    have = 0
+    with memoryview(found) as view:
+        while have < wanted:
+            connection.settimeout(_left(deadline))
+            count = connection.recv_into(view[have:])
+            if not count:
+                break
+            have += count
+    del found[have:]
+    return found
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the peer is too slow")
+    return left
+
+
+def _watch(event: evt.Event, limits: Limits, sink: Sink) -> None:
+    assoc = event.assoc
+    wrapper = assoc.dul.socket
+    if wrapper is None or wrapper.socket is None:
+        return
+    set_options(wrapper.socket, limits)
+    wrapper.__class__ = _Socket
+    wrapper.limits = limits
+    wrapper.first = assoc._server.first_pdu(wrapper.socket) if assoc.is_acceptor else bytearray()
+    assoc.dimse = Messages(assoc, limits, sink)
+    if assoc.is_acceptor:
+        assoc.run = partial(_run, assoc, assoc.run)
+    assoc.dul.run = partial(_run, assoc, assoc.dul.run)
+
+
+def _run(assoc: Any, run: Callable[[], None]) -> None:
+    """A thread of an association, to its end: a PDU that it fails on ends the connection, and leaves nothing open."""
+    try:
+        run()
+    except Exception as error:
+        _log.warning("association ended", extra={"why": log.kind_of(error)})
+    finally:
+        cut(assoc)
+        assoc.dimse.close()
+
+
+class _Socket(AssociationSocket):  # type: ignore[misc]  # pynetdicom's types are not read
+    """The reading and writing of one connection, within limits."""
+
+    limits: Limits
+    first: bytearray  # what was read before the association was made
+    _deadline = 0.0
+    _pdu_type = 0  # of the PDU in hand, whose body is next; 0: a header is next
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to read. (`select`, as pynetdicom does it, fails from descriptor 1024 on.)"""
+        if self.socket is None or not self._is_connected:
+            return False
+        if self.first or getattr(self.socket, "pending", int)():  # a TLS socket may have read ahead
+            return True
+        waiting = select.poll()
+        try:
+            waiting.register(self.socket, select.POLLIN)
+            return bool(waiting.poll(0))
+        except (OSError, ValueError):  # closed
+            self.event_queue.put("Evt17")  # PS3.8 9.2.2: transport connection closed
+            return False
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """So many bytes, fewer at the end of the connection. Raises OSError: too long, too slow."""
+        if not self._pdu_type:
+            self._deadline = time.monotonic() + self.limits.pdu_s
+            header = self._receive(nr_bytes)
+            self._pdu_type = header[0] if len(header) == HEADER else 0
+            return header
+        pdu_type, self._pdu_type = self._pdu_type, 0
+        if nr_bytes > most_bytes(pdu_type):
+            raise ConnectionAbortedError(f"a PDU of {nr_bytes} bytes, at most {most_bytes(pdu_type)} are taken")
+        body = self._receive(nr_bytes)
+        if pdu_type == _P_DATA and _fragments(body) > _MOST_FRAGMENTS:
+            raise ConnectionAbortedError(f"a PDU of more than {_MOST_FRAGMENTS} fragments")
+        self.assoc.dimse.progress_at = time.monotonic()
+        return body
+
+    def _receive(self, wanted: int) -> bytearray:
+        if self.first:
+            found, self.first = self.first[:wanted], self.first[wanted:]
+            return found
+        connection = self.socket
+        if connection is None:
+            raise ConnectionAbortedError("closed")
+        return receive(connection, wanted, self._deadline)
+
+    def send(self, bytestream: bytes) -> None:
+        """Write a PDU, or give up: a peer that stops reading is gone."""
+        deadline = time.monotonic() + self.limits.idle_s
+        try:
+            view = memoryview(bytestream)
+            while view:
+                self.socket.settimeout(_left(deadline))
+                view = view[self.socket.send(view) :]
+            evt.trigger(self.assoc, evt.EVT_DATA_SENT, {"data": bytestream})
+        except (OSError, AttributeError):  # broken, too slow, or closed meanwhile
+            self.event_queue.put("Evt17")
+
+    def _shutdown_socket(self) -> None:
+        """Close it in any case: pynetdicom leaves it open when the peer was first."""
+        connection = self.socket
+        if connection is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+
+
+def _fragments(body: bytearray) -> int:
+    """How many presentation data values a P-DATA-TF holds (PS3.8 9.3.5), as far as it matters."""
+    at, count = 0, 0
+    while at < len(body) and count <= _MOST_FRAGMENTS:
+        at += 4 + int.from_bytes(body[at : at + 4])
+        count += 1
+    return count
 
 
 class Bounded(BytesIO):
@@ -149,6 +219,9 @@ class Bounded(BytesIO):
             return len(data)
         return super().write(data)
 
+    def drop(self) -> None:
+        """Nobody will look at it."""
+
 
 class Messages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom's types are not read
     """Collects the fragments of messages, within bounds."""
@@ -157,7 +230,8 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom's type
         super().__init__(assoc)
         self.message: DIMSEMessage | None = None
         self._limits, self._sink = limits, sink
-        self._started, self._bytes = 0.0, 0
+        self._started, self._bytes, self._reports = 0.0, 0, 0
+        self._open: list[Bounded] = []  # data sets that nobody has looked at yet
         self.progress_at = time.monotonic()  # when a whole PDU was last read
         self.serving = False  # one of our handlers is at work for the peer
 
@@ -173,9 +247,19 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom's type
             self.message = message = DIMSEMessage()
             message.encoded_command_set = Bounded(self.assoc, message, _MOST_COMMAND)
             message.data_set = self._sink(self.assoc, message)
+            self._open = [*self._open[-_MOST_WAITING:], message.data_set]
+        message = self.message
         self._bytes += sum(len(data) for _, data in primitive.presentation_data_value_list)
         took_s = time.monotonic() - self._started
-        if took_s > self._limits.pdu_s + self._bytes / _SLOWEST or self.msg_queue.qsize() > _MOST_WAITING:
+        too_slow = took_s > self._limits.pdu_s + self._bytes / _SLOWEST
+        if too_slow or self.msg_queue.qsize() > _MOST_WAITING or self._reports > _MOST_REPORTS:
             cut(self.assoc)
             return
         super().receive_primitive(primitive)
+        self._reports += self.message is None and isinstance(message, N_EVENT_REPORT_RQ)
+
+    def close(self) -> None:
+        """The connection is gone: what was not looked at leaves nothing behind."""
+        for data_set in self._open:
+            data_set.drop()
+        self._open = []

@@ -18,7 +18,7 @@ from typing import Any
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_sr_node import log
-from dicom_sr_node.network import guard
+from dicom_sr_node.network import guard, requests
 
 _log = log.get("network")
 
@@ -26,6 +26,7 @@ _ASSOCIATE_RQ = 0x01
 _MOST_PENDING = 128  # connections that have not asked for an association yet
 _IDLE_S, _STALLED_S = 1.0, 5.0  # when a seat may be taken from its holder for somebody who is waiting
 _BACKLOG = 128
+_DECODING = threading.Semaphore(1)  # a request can be 250 kB of small items
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's t
         self._lock = threading.Lock()
         self._pending: list[tuple[str, weakref.ref[socket.socket]]] = []  # the oldest first
         self._seated: list[Any] = []
+        self._first: weakref.WeakKeyDictionary[Any, bytearray] = weakref.WeakKeyDictionary()
         super().__init__(*arguments, **more)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -72,15 +74,19 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's t
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """The connection's own thread, until it is an association."""
         try:
+            deadline = time.monotonic() + self._limits.pdu_s
             if isinstance(request, ssl.SSLSocket):
                 request.settimeout(self._limits.pdu_s)
                 request.do_handshake()
-            else:
-                _await_association_request(request, self._limits.pdu_s)
+            self._first[request] = _association_request(request, deadline)
             self.finish_request(request, client_address)
-        except (OSError, ValueError) as error:  # ValueError: closed meanwhile
+        except (OSError, ValueError) as error:  # ValueError: closed meanwhile, or a malformed request
             _log.info("connection ended", extra={"address": client_address[0], "why": type(error).__name__})
             self.shutdown_request(request)
+
+    def first_pdu(self, request: Any) -> bytearray:
+        """The A-ASSOCIATE-RQ that a connection has shown."""
+        return self._first.pop(request, bytearray())
 
     def seat(self, assoc: Any) -> bool:
         """Whether an association may go on. A holder that does nothing gives its seat to one that asks."""
@@ -101,29 +107,20 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's t
             return True
 
 
-def _await_association_request(connection: socket.socket, within_s: float) -> None:
-    """Wait until the kernel has all of the first PDU. Raises OSError where it is none, or comes too slowly."""
-    deadline = time.monotonic() + within_s
-    wanted = guard.HEADER
-    while True:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("no whole A-ASSOCIATE-RQ in time")
-        connection.settimeout(left)
-        seen = connection.recv(wanted, socket.MSG_PEEK)
-        if not seen or seen[0] != _ASSOCIATE_RQ:
-            raise ConnectionAbortedError("no A-ASSOCIATE-RQ")
-        if len(seen) >= guard.HEADER:
-            body = int.from_bytes(seen[2 : guard.HEADER])
-            if body > guard.most_bytes(_ASSOCIATE_RQ):
-                raise ConnectionAbortedError(f"an A-ASSOCIATE-RQ of {body} bytes")
-            wanted = guard.HEADER + body
-            if len(seen) >= wanted:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-                return
-        if len(seen) < wanted:
-            time.sleep(0.01)  # the peer has ended its side, or the kernel woke us early
+def _association_request(connection: socket.socket, deadline: float) -> bytearray:
+    """The first PDU, whole and sound. Raises OSError where it is none or too slow, Malformed."""
+    header = guard.receive(connection, guard.HEADER, deadline)
+    if len(header) < guard.HEADER or header[0] != _ASSOCIATE_RQ:
+        raise ConnectionAbortedError("no A-ASSOCIATE-RQ")
+    length = int.from_bytes(header[2:])
+    if length > guard.most_bytes(_ASSOCIATE_RQ):
+        raise ConnectionAbortedError(f"an A-ASSOCIATE-RQ of {length} bytes")
+    body = guard.receive(connection, length, deadline)
+    if len(body) < length:
+        raise ConnectionAbortedError("half an A-ASSOCIATE-RQ")
+    with _DECODING:
+        requests.check(bytes(header + body))
+    return header + body
 
 
 def _hang_up(connection: socket.socket | None) -> None:

@@ -11,7 +11,7 @@ from pynetdicom import evt
 
 from dicom_sr_node import log, vouch
 from dicom_sr_node.errors import NodeError, Unreadable
-from dicom_sr_node.network.commitment import REQUEST, SOP_CLASS, SOP_INSTANCE, Report, Request
+from dicom_sr_node.network.commitment import REQUEST, SOP_CLASS, SOP_INSTANCE, Report, Request, decoded
 from dicom_sr_node.network.status import SUCCESS
 from dicom_sr_node.receive import callers
 from dicom_sr_node.settings import Peer
@@ -47,7 +47,7 @@ class CommitmentScp:
         if event.action_type != REQUEST:
             return NO_SUCH_ACTION, None
         try:
-            request = Request.read(event.action_information)
+            request = Request.read(decoded(event, lambda: event.action_information))
         except Unreadable as error:
             _log.warning("commitment request refused", extra={"why": error})
             return INVALID_ARGUMENT, None
@@ -61,7 +61,7 @@ class CommitmentScp:
     def on_report(self, event: evt.Event) -> tuple[int, None]:
         """A peer reports on what we asked; a report on what nobody asked, or of somebody else, is an error."""
         try:
-            report = Report.read(event.event_information)
+            report = Report.read(decoded(event, lambda: event.event_information))
         except Unreadable as error:
             _log.warning("commitment report refused", extra={"why": error})
             return INVALID_ARGUMENT, None

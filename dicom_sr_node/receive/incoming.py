@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 from pydicom.filebase import DicomBytesIO
@@ -35,7 +34,7 @@ class Incoming(guard.Bounded):
         if not isinstance(self.message, C_STORE_RQ):
             return super().write(data)
         self._bytes += len(data)
-        if self._bytes > self._most_bytes:
+        if self._bytes > self._most_bytes or not self.message.command_set.get("AffectedSOPInstanceUID"):
             self.drop()
             guard.cut(self.assoc)
             return len(data)
@@ -65,7 +64,6 @@ class Incoming(guard.Bounded):
         if self._draft is None:
             self.preamble = _preamble(self.assoc, self.message)
             self._draft = self._spool.draft("in")
-            weakref.finalize(self, self._draft.drop)  # however the association ends; nothing to do once it is kept
             self._draft.write(self.preamble, hashed=False)
         return self._draft
 

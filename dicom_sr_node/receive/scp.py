@@ -123,7 +123,7 @@ class Receiver:
         ae.network_timeout = ae.dimse_timeout = scp.idle_timeout_s
         ae.acse_timeout = scp.pdu_timeout_s
         ae.add_supported_context(Verification)
-        ae.add_supported_context(wire.SOP_CLASS, scu_role=True, scp_role=True)
+        ae.add_supported_context(wire.SOP_CLASS, wire.TRANSFER_SYNTAXES, scu_role=True, scp_role=True)
         for uid in syntaxes.storage_classes(scp.accept):
             ae.add_supported_context(uid, syntaxes.ACCEPTED)
         return ae

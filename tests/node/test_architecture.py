@@ -45,7 +45,7 @@ FORBIDDEN = [
     ),
     (r"dicom_sr_node\.(?!store\.|app$)", r"(sqlalchemy|alembic)(\.|$)(?!exc)"),
     (r"dicom_sr_node\.(routing|derive\..*)$", r"dicom_sr_node\.(store|spool|network|app)(\.|$)"),
-    (r"dicom_sr_node\.(?!process$|compute$|upscale$|quality$|verify\.|commands\.)", r"model(\.|$)"),
+    (r"dicom_sr_node\.(?!process$|compute$|doctor$|upscale$|quality$|verify\.|commands\.)", r"model(\.|$)"),
 ]
 
 
@@ -79,5 +79,7 @@ def test_broad_excepts_stand_only_where_any_fault_has_a_fate() -> None:
         "dicom_sr_node.pixels.reader",  # whatever a damaged file makes a library raise is one image's end
         "dicom_sr_node.upscale",  # a bad file never ends the others
         "dicom_sr_node.spool",  # cleans up and raises again
+        "dicom_sr_node.network.guard",  # ends one association
+        "dicom_sr_node.network.requests",  # ends one connection
         "dicom_sr_node.steps",  # carries a thread's fault to where it ends the process
     }
