@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench soak clean
 
 help:            ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ check: .venv/installed  ## format, lint and types
 
 bench: .venv/installed  ## timings side by side; never part of the tests
 	$(BIN)/pytest tests/bench -s -q -o addopts=
+
+soak: .venv/installed   ## the long tests of reliability: an hour and a half, on loopback; prints a table
+	$(BIN)/pytest tests/soak -s -q -o addopts=
 
 clean:           ## forget the environment and what the demo made
 	rm -rf .venv var

@@ -37,6 +37,7 @@ _MOST_OTHER = 1 << 8  # rejection, release, abort: 4 bytes
 _MOST_COMMAND = 1 << 16
 _MOST_OTHER_DATA = 1 << 19  # a data set that is no image: the references of a storage commitment
 _MOST_WAITING = 2  # messages that a peer may send ahead of our answers
+_MOST_OPEN = 2 * _MOST_WAITING + 2  # data sets that may be waiting, in hand, and served
 _MOST_REPORTS = 64  # N-EVENT-REPORTs on one association: each gets a thread
 _SLOWEST = 4096  # bytes per second of a message that takes longer than one PDU may
 
@@ -247,7 +248,7 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom's type
             self.message = message = DIMSEMessage()
             message.encoded_command_set = Bounded(self.assoc, message, _MOST_COMMAND)
             message.data_set = self._sink(self.assoc, message)
-            self._open = [*self._open[-_MOST_WAITING:], message.data_set]
+            self._open = [*self._open[-_MOST_OPEN:], message.data_set]
         message = self.message
         self._bytes += sum(len(data) for _, data in primitive.presentation_data_value_list)
         took_s = time.monotonic() - self._started

@@ -55,10 +55,11 @@ class Incoming(guard.Bounded):
         return stored
 
     def drop(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind, and nothing to keep."""
         if self._draft is not None:
             self._draft.drop()
             self._draft = None
+            self.error = self.error or ConnectionAbortedError("dropped")
 
     def _open(self) -> Draft:
         if self._draft is None:

@@ -1,0 +1,193 @@
+"""kill -9 of everything at random under load, on both databases: 0 lost, 0 doubled (T9)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Row
+from kit import Archive, Node, Orthanc, free_port, image, run, started, wait_until
+from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom import AE, evt
+
+PAUSE_S = (0.5, 5.0)  # between two kills
+SENDERS = 2
+
+
+class Faulty(Archive):
+    """An archive that is full, confused, slow, or aborts, one time in four each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._luck = random.Random(1)
+        self.calm = False
+
+    def _store(self, event: evt.Event) -> int:
+        luck = 1.0 if self.calm else self._luck.random()
+        if luck < 0.08:
+            return 0xA700
+        if luck < 0.1:
+            event.assoc.abort()
+            return 0xA700
+        if luck < 0.15:
+            time.sleep(0.5)
+        return super()._store(event)
+
+
+class Sender(threading.Thread):
+    """Sends images; what was not acknowledged is sent again, until it is."""
+
+    def __init__(self, node: Node, number: int, until: float) -> None:
+        super().__init__()
+        self.node, self.number, self.until = node, number, until
+        self.acknowledged: list[str] = []
+        self.repeats = 0
+
+    def run(self) -> None:
+        count = 0
+        while time.monotonic() < self.until:
+            count += 1
+            ds = image(random.choice((24, 32, 48)), number=self.number * 100_000 + count)
+            while not self._send(ds):
+                self.repeats += 1
+                time.sleep(0.3)
+            self.acknowledged.append(str(ds.SOPInstanceUID))
+            time.sleep(random.uniform(0.0, 0.6))
+
+    def _send(self, ds: Dataset) -> bool:
+        ae = AE(ae_title="SENDER")
+        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 40
+        ae.add_requested_context(ds.SOPClassUID, ExplicitVRLittleEndian)
+        assoc = ae.associate("127.0.0.1", self.node.settings.scp.port, ae_title="SRNODE")
+        if not assoc.is_established:
+            return False
+        try:
+            answer = assoc.send_c_store(ds)
+            return "Status" in answer and answer.Status == 0x0000
+        except (RuntimeError, OSError):
+            return False
+        finally:
+            with contextlib.suppress(RuntimeError, OSError):
+                assoc.release()
+
+
+def family(node: Node) -> list[int]:
+    """Every process of the node but its supervisor."""
+    found: list[int] = []
+    level = [node.process.pid] if node.process else []
+    while level:
+        level = [int(pid) for parent in level for pid in run("pgrep", "-P", str(parent), check=False).stdout.split()]
+        found += level
+    return found
+
+
+def kill_at_random(node: Node, until: float) -> int:
+    """One process every few seconds, the supervisor too; it is started again."""
+    kills = 0
+    while time.monotonic() < until:
+        time.sleep(random.uniform(*PAUSE_S))
+        victims = family(node)
+        assert node.process is not None
+        if random.random() < 0.05:
+            os.kill(node.process.pid, signal.SIGKILL)
+            node.process.wait()
+            if random.random() < 0.5:  # with all that it had started
+                for pid in victims:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            node.store.engine.dispose()
+            start_again(node)
+        elif victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(random.choice(victims), signal.SIGKILL)
+        kills += 1
+    return kills
+
+
+def start_again(node: Node) -> None:
+    for _ in range(20):
+        try:
+            node.start()
+        except AssertionError:  # the roles of the one before have not let go yet
+            time.sleep(1)
+            continue
+        return
+    pytest.fail("the node does not start any more")
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.filterwarnings("ignore")  # of connections that the node's death refuses or breaks
+def test_chaos(tmp_path: Path, database_url: str, minutes: float, row: Row) -> None:
+    with started(Orthanc(tmp_path / "orthanc")) as orthanc, started(Faulty()) as faulty:
+        peers = {"ORTHANC": orthanc.port, "FAULTY": faulty.port}
+        node = Node.configure(tmp_path, peers=peers, database_url=database_url, port=free_port())
+        node.change("lease_s = 5", "lease_s = 10")
+        node.start()
+        until = time.monotonic() + minutes * 60
+        senders = [Sender(node, number, until) for number in range(SENDERS)]
+        try:
+            for sender in senders:
+                sender.start()
+            kills = kill_at_random(node, until)
+            for sender in senders:
+                sender.join()
+            faulty.calm = True
+            acknowledged = [uid for sender in senders for uid in sender.acknowledged]
+            wait_until(lambda: node.process and node.listens(), 60, "the node's return")
+            calm_at = time.monotonic()
+            jobs = node.wait(jobs=len(acknowledged), within_s=600)
+            settled_s = time.monotonic() - calm_at
+            judge(node, orthanc, faulty, acknowledged, jobs)
+        finally:
+            node.stop()
+    repeats = sum(sender.repeats for sender in senders)
+    fenced = node.log.read_text().count(" fenced ")
+    kind = "PostgreSQL" if database_url else "SQLite"
+    how_much = f"{minutes:g} min, {kills} kills, {len(acknowledged)} images acknowledged, {repeats} sent again"
+    row(
+        f"kill -9 at random, {kind}",
+        how_much,
+        f"0 lost, 0 doubled, fsck clean; {fenced} fenced; calm in {settled_s:.0f} s",
+    )
+
+
+def judge(node: Node, orthanc: Orthanc, faulty: Faulty, acknowledged: list[str], jobs: list[dict[str, Any]]) -> None:
+    assert len(set(acknowledged)) == len(acknowledged)
+    states = {job["sop_instance_uid"]: (job["state"], job["reason"]) for job in jobs}
+    assert len(states) == len(jobs)
+    assert set(acknowledged) <= set(states), "acknowledged and lost"
+    assert {state for state, _ in states.values()} == {"done"}, [s for s in states.values() if s[0] != "done"]
+    made = {output.sop_instance_uid: output for job in jobs for output in node.store.outputs.of_job(job["id"])}
+    assert len(made) == len(jobs)
+    for output in made.values():
+        assert {way.state for way in node.store.deliveries.of_output(output.id)} == {"done"}
+    held = [instance["MainDicomTags"]["SOPInstanceUID"] for instance in orthanc.instances()]
+    assert sorted(held) == sorted(made), "Orthanc does not hold each result once"
+    assert set(faulty.uids) == set(made)
+    first: dict[str, Dataset] = {}
+    for ds in faulty.received:  # what came twice came as the same bytes
+        assert first.setdefault(str(ds.SOPInstanceUID), ds) == ds
+    node.fsck()
+
+
+def test_the_killer_finds_the_whole_family(tmp_path: Path, archive: Archive) -> None:
+    """The chaos would prove nothing if it killed nobody."""
+    with started(Node.configure(tmp_path, peers={"ARCHIVE": archive.port})) as node:
+        wait_until(lambda: len(family(node)) >= 4, 60, "three roles and a computing process")
+        names = subprocess.run(
+            ["ps", "-ww", "-o", "args=", "-p", ",".join(map(str, family(node)))],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for role in ("receive", "work", "deliver"):
+            assert f" {role} --parent" in names.stdout
