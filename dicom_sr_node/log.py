@@ -58,6 +58,7 @@ def start(level: int = logging.INFO) -> None:
     handler.setFormatter(_Line())
     logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
     logging.getLogger(_OURS).setLevel(level)
+    logging.raiseExceptions = False  # a line that cannot be written would be printed with its arguments
     for name in ("pydicom", "highdicom", "pynetdicom"):  # they tell of every broken connection
         logging.getLogger(name).propagate = False
         logging.getLogger(name).addHandler(logging.NullHandler())

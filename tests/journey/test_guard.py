@@ -267,7 +267,7 @@ def test_a_transfer_keeps_its_seat(node: Node) -> None:
         busy.append(associate(node, image().SOPClassUID))
         raw(busy[-1]).sendall(begun)
         for assoc in busy:  # all go on
-            raw(assoc).sendall(p_data(b"\x00" + bytes(100)))
+            raw(assoc).sendall(p_data(b"\x00" + bytes(20_000)))
     time.sleep(0.3)
     ae = AE(ae_title="GOOD")
     ae.add_requested_context("1.2.840.10008.1.1")

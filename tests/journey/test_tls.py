@@ -1,0 +1,224 @@
+"""DICOM over TLS, both ways: only the peer whose title is used, with its own certificate (T37, T46, T47)."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+
+import pytest
+from kit import Node, Orthanc, Outbox, free_port, image, need, run, save, srnode, started
+from pynetdicom import AE, Association
+
+NEVER = Event()
+
+
+class Authority:
+    """A certificate authority, and what it signed."""
+
+    def __init__(self, folder: Path, name: str = "ca") -> None:
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        self.name = name
+        self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9")
+        # the last call made NAME.key and NAME.crt
+
+    def _openssl(self, *arguments: str) -> None:
+        own = ("-keyout", self.path("key"), "-out", self.path("crt"), "-subj", f"/CN={self.name}")
+        run(need("openssl", "openssl"), *arguments, *own)
+
+    def path(self, suffix: str) -> Path:
+        return self.folder / f"{self.name}.{suffix}"
+
+    def sign(self, name: str, san: str = "IP:127.0.0.1", days: int = 9) -> tuple[Path, Path]:
+        """(certificate, key); negative days: expired."""
+        key, request, certificate = (self.folder / f"{name}.{suffix}" for suffix in ("key", "csr", "crt"))
+        openssl = need("openssl", "openssl")
+        ec = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+        run(openssl, "req", *ec, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
+        extension = self.folder / f"{name}.ext"
+        extension.write_text(f"subjectAltName={san}\n")
+        ca = ("-CA", self.path("crt"), "-CAkey", self.path("key"), "-CAcreateserial")
+        run(
+            openssl, "x509", "-req", "-in", request, *ca, "-out", certificate, "-days", str(days), "-extfile", extension
+        )
+        return certificate, key
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca"))
+
+
+def section(ca: Authority, port: int) -> str:
+    certificate, key = ca.sign("node")
+    files = f'certificate = "{certificate}"\nprivate_key = "{key}"\nauthorities = "{ca.path("crt")}"'
+    return f"[tls]\n{files}\nport = {port}\n"
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory, ca: Authority) -> Iterator[Node]:
+    """A and B speak TLS, told apart by fingerprint; C by its name alone."""
+    more = section(ca, free_port())
+    for title in "AB":
+        fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(ca.sign(title)[0].read_text())).hexdigest()
+        more += f'[peers.{title}]\nae_title = "{title}"\nhost = "127.0.0.1"\ntls = true\nallow = ["store"]\n'
+        more += f'certificate_sha256 = "{fingerprint}"\n'
+    more += '[peers.C]\nae_title = "C"\nhost = "127.0.0.1"\ntls = true\nallow = ["store"]\n'
+    more += '[peers.PLAIN]\nae_title = "PLAIN"\nhost = "127.0.0.1"\nallow = ["store"]\n'
+    node = Node.configure(tmp_path_factory.mktemp("tls"), more=more)
+    node.change("[scp]\n", "[scp]\npdu_timeout_s = 2\n")
+    node.start("receive")
+    yield node
+    node.stop()
+
+
+def context(ca: Authority, name: str | None) -> ssl.SSLContext:
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.load_verify_locations(ca.path("crt"))
+    if name:
+        made.load_cert_chain(ca.folder / f"{name}.crt", ca.folder / f"{name}.key")
+    return made
+
+
+def call(node: Node, title: str, how: ssl.SSLContext | None) -> Association:
+    """An association over TLS, or in the clear, released at once."""
+    ae = AE(ae_title=title)
+    ae.acse_timeout = ae.network_timeout = 10
+    ae.add_requested_context("1.2.840.10008.1.1")
+    port = node.settings.tls.port if how else node.settings.scp.port
+    assoc = ae.associate("127.0.0.1", port, ae_title="SRNODE", tls_args=(how, "127.0.0.1") if how else None)
+    if assoc.is_established:
+        assert assoc.send_c_echo().Status == 0x0000
+        assoc.release()
+    return assoc
+
+
+def was_let_in(assoc: Association) -> bool:
+    return bool(assoc.is_released)
+
+
+def test_each_peer_is_let_in_with_its_own_certificate(node: Node, ca: Authority) -> None:
+    assert was_let_in(call(node, "A", context(ca, "A")))
+    assert was_let_in(call(node, "B", context(ca, "B")))
+    ca.sign("C")
+    assert was_let_in(call(node, "C", context(ca, "C")))
+
+
+@pytest.mark.parametrize(
+    ("title", "certificate", "why"),
+    [
+        ("B", "A", "the certificate of somebody else"),
+        ("C", "elsewhere", "the certificate of somebody else"),
+        ("PLAIN", "A", "is not set up for TLS"),
+        ("NOBODY", "A", "unknown AE title"),
+    ],
+)
+def test_a_title_with_the_certificate_of_another_is_rejected(
+    node: Node, ca: Authority, title: str, certificate: str, why: str
+) -> None:
+    if certificate == "elsewhere":
+        ca.sign("elsewhere", san="DNS:other.example")
+    assoc = call(node, title, context(ca, certificate))
+    assert assoc.is_rejected
+    assert assoc.acceptor.primitive.diagnostic == 3
+    assert why in node.log.read_text()
+
+
+def test_a_tls_peer_is_not_let_in_in_the_clear(node: Node) -> None:
+    assert call(node, "A", None).is_rejected
+
+
+@pytest.mark.parametrize("what", ["none", "other authority", "expired", "old TLS", "weak cipher"])
+def test_the_handshake_fails_and_no_dicom_is_read(node: Node, ca: Authority, tmp_path: Path, what: str) -> None:
+    how = context(ca, "A")
+    if what == "none":
+        how = context(ca, None)
+    elif what == "other authority":
+        other = Authority(tmp_path / "other")
+        how.load_cert_chain(*other.sign("A"))
+    elif what == "expired":
+        how.load_cert_chain(*ca.sign("expired", days=-1))
+    elif what == "old TLS":
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+            how.minimum_version = how.maximum_version = ssl.TLSVersion.TLSv1_1
+        how.set_ciphers("ALL:@SECLEVEL=0")
+    else:
+        how.maximum_version = ssl.TLSVersion.TLSv1_2
+        how.set_ciphers("ECDHE-ECDSA-AES128-SHA:@SECLEVEL=0")
+    assert not was_let_in(call(node, "A", how))
+
+
+def test_silent_and_foreign_callers_hold_up_nobody(node: Node, ca: Authority) -> None:
+    silent = [socket.create_connection(("127.0.0.1", node.settings.tls.port)) for _ in range(60)]
+    for number, connection in enumerate(silent):
+        connection.sendall((b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n", b"\x01\x00\x00\x00\x00\x44")[number % 4])
+    began = time.monotonic()
+    assert was_let_in(call(node, "A", context(ca, "A")))
+    assert time.monotonic() - began < 1
+    for connection in silent:
+        connection.settimeout(10)
+        try:
+            while connection.recv(4096):
+                pass
+        except ConnectionError:
+            pass
+        connection.close()
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path, ca: Authority) -> Iterator[Orthanc]:
+    certificate, key = ca.sign("orthanc")
+    options = {
+        "DicomTlsEnabled": True,
+        "DicomTlsCertificate": str(certificate),
+        "DicomTlsPrivateKey": str(key),
+        "DicomTlsTrustedCertificates": str(ca.path("crt")),
+        "DicomTlsRemoteCertificateRequired": True,
+    }
+    with started(Orthanc(tmp_path / "orthanc", **options)) as orthanc:
+        yield orthanc
+
+
+def outbox_to(orthanc: Orthanc, tmp_path: Path, ca: Authority, more: str = "tls = true") -> Outbox:
+    node = Node.configure(tmp_path, peers={"ORTHANC": orthanc.port}, more=section(ca, free_port()))
+    node.change('ae_title = "ORTHANC"', f'ae_title = "ORTHANC"\ncommitment = "off"\n{more}')
+    return Outbox.of(node.settings)
+
+
+def test_results_go_out_over_tls_and_never_in_the_clear(orthanc: Orthanc, tmp_path: Path, ca: Authority) -> None:
+    outbox = outbox_to(orthanc, tmp_path, ca)
+    outbox.put(1, "ORTHANC")
+    outbox.lane("ORTHANC").step(NEVER)
+    assert outbox.states("ORTHANC") == {"done": 1}
+    assert len(orthanc.instances()) == 1
+    srnode("echo", "ORTHANC", "-c", tmp_path / "node.toml")
+    outbox.close()
+
+
+@pytest.mark.parametrize("wrong", ["host", "fingerprint"])
+def test_a_peer_with_another_certificate_gets_nothing_and_the_result_waits(
+    orthanc: Orthanc, tmp_path: Path, ca: Authority, wrong: str
+) -> None:
+    more = "tls = true" if wrong == "host" else f'tls = true\ncertificate_sha256 = "{"ab" * 32}"'
+    outbox = outbox_to(orthanc, tmp_path, ca, more)
+    if wrong == "host":
+        peers = {"ORTHANC": outbox.settings.peers["ORTHANC"].model_copy(update={"host": "localhost"})}
+        outbox.settings = outbox.settings.model_copy(update={"peers": peers})
+    outbox.put(1, "ORTHANC")
+    outbox.lane("ORTHANC").step(NEVER)
+    assert outbox.states("ORTHANC") == {"ready": 1}
+    assert orthanc.instances() == []
+    outbox.close()
+
+
+def test_storescu_sends_over_tls(node: Node, ca: Authority, tmp_path: Path) -> None:
+    source = save(image(), tmp_path / "a.dcm")
+    own = ("+tls", ca.folder / "A.key", ca.folder / "A.crt", "+cf", ca.path("crt"))
+    called = ("-aet", "A", "-aec", "SRNODE", "127.0.0.1", str(node.settings.tls.port))
+    run(need("storescu", "dcmtk"), "-R", *own, *called, source)
+    assert node.store.jobs.of_image(str(image().SOPInstanceUID)) is not None
