@@ -11,7 +11,7 @@ from model.checkpoint import Card
 from model.consistency import block_sums
 from model.generator import Generator
 from model.intensity import Window
-from model.upscaler import NotFinite, Upscaler
+from model.upscaler import DeviceLost, NotFinite, Upscaler
 
 
 def exact(result: np.ndarray, source: np.ndarray, scale: int) -> bool:
@@ -124,3 +124,44 @@ def test_a_flat_image_has_a_window_too() -> None:
     window = Window.of(np.full((4, 4), 7, np.uint16))
     assert window.half_width > 0
     assert np.isfinite(window.to_unit(np.full((4, 4), 7, np.uint16))).all()
+
+
+def test_a_device_with_too_little_memory_gets_smaller_tiles(
+    upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first sizes find no room; the result is what the whole tiles give, within the blending of their borders."""
+    array = np.random.default_rng(3).integers(1000, 3000, (150, 150)).astype(np.uint16)
+    whole = upscaler.upscale(array)
+    run, sizes = upscaler._run, []
+
+    def cramped(low: np.ndarray) -> np.ndarray:
+        sizes.append(max(low.shape[1:]))
+        if sizes[-1] > upscaler.card.tile // 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return run(low)
+
+    monkeypatch.setattr(upscaler, "_run", cramped)
+    small = upscaler.upscale(array)
+    assert min(sizes) <= upscaler.card.tile // 4
+    assert np.array_equal(small.reshape(150, 4, 150, 4).mean(axis=(1, 3)), array)
+    error = (small.astype(float) - whole).std() / (whole.max() - whole.min())
+    assert -20 * np.log10(error) > 30  # dB: noise is the hardest case for borders
+
+
+def test_a_device_without_any_room_is_a_failed_try_and_a_broken_one_ends_the_process(
+    upscaler: Upscaler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = np.zeros((40, 40), np.uint16)
+
+    def fails(error: Exception) -> None:
+        def run(low: np.ndarray) -> np.ndarray:
+            raise error
+
+        monkeypatch.setattr(upscaler, "_run", run)
+
+    fails(torch.OutOfMemoryError("CUDA out of memory"))
+    with pytest.raises(MemoryError, match="no room"):
+        upscaler.upscale(array)
+    fails(torch.AcceleratorError("CUDA error: an illegal memory access was encountered"))
+    with pytest.raises(DeviceLost):
+        upscaler.upscale(array)
