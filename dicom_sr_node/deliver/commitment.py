@@ -37,7 +37,8 @@ class Asker:
         uid = str(generate_uid(prefix=None))
         limits = self._settings.delivery
         required = self._peer.commitment == "required"
-        wanted = self._commitments.begin(self._name, uid, wait_s=limits.commitment_wait_s, required=required)
+        patience_s = 2 * (limits.connect_timeout_s + limits.response_timeout_s)
+        wanted = self._commitments.begin(self._name, uid, wait_s=patience_s, required=required)
         if not wanted:
             return False
         failpoints.hit("commitment.begun")
@@ -69,6 +70,7 @@ class Asker:
             if "Status" not in answer or answer.Status != SUCCESS:
                 told = text(answer.Status) if "Status" in answer else "nothing"
                 raise PeerUnreachable(f"the peer answered {told} when it was asked for storage commitment")
+            self._commitments.sent(request.transaction_uid, self._settings.delivery.commitment_wait_s)
             reported.wait(_SAME_ASSOCIATION_S)
 
     def _take(self, report: Report) -> None:

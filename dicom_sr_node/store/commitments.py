@@ -28,7 +28,8 @@ class Commitments:
     def begin(self, destination: str, transaction_uid: str, *, wait_s: float, required: bool) -> list[Reference]:
         """Commit a new request before it is sent; returns what it is about, or nothing if nothing is due.
 
-        What was asked for too often without a report ends here: dead if commitment is `required`, else done.
+        It counts as not sent, and is made anew, unless `sent` is called within `wait_s`. What was asked for too often
+        without a report ends here: dead if commitment is `required`, else done.
         """
         clock = now(self._engine)
         due = (
@@ -64,6 +65,10 @@ class Commitments:
             ids = [row.id for row in wanted]
             connection.execute(update(delivery).where(delivery.c.id.in_(ids)).values(**values))
             return [Reference(sop_class_uid=row.sop_class_uid, sop_instance_uid=row.sop_instance_uid) for row in wanted]
+
+    def sent(self, transaction_uid: str, wait_s: float) -> None:
+        """The peer has taken the request; its report is awaited for so long."""
+        self.postpone(transaction_uid, "asked", wait_s)
 
     def postpone(self, transaction_uid: str, reason: str, delay_s: float) -> None:
         """The request could not be made: make another one later."""

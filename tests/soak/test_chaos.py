@@ -127,9 +127,13 @@ def start_again(node: Node) -> None:
 @pytest.mark.timeout(0)
 @pytest.mark.filterwarnings("ignore")  # of connections that the node's death refuses or breaks
 def test_chaos(tmp_path: Path, database_url: str, minutes: float, row: Row) -> None:
-    with started(Orthanc(tmp_path / "orthanc")) as orthanc, started(Faulty()) as faulty:
+    port = free_port()
+    knows_us = {"NODE": ["SRNODE", "127.0.0.1", port]}
+    with started(Orthanc(tmp_path / "orthanc", DicomModalities=knows_us)) as orthanc, started(Faulty()) as faulty:
         peers = {"ORTHANC": orthanc.port, "FAULTY": faulty.port}
-        node = Node.configure(tmp_path, peers=peers, database_url=database_url, port=free_port())
+        node = Node.configure(tmp_path, peers=peers, database_url=database_url, port=port)
+        node.change('ae_title = "ORTHANC"', 'ae_title = "ORTHANC"\ncommitment = "required"')
+        node.change("retry_max_s = 2", "retry_max_s = 2\nresponse_timeout_s = 10\ncommitment_wait_s = 20")
         node.change("lease_s = 5", "lease_s = 10")
         node.start()
         until = time.monotonic() + minutes * 60
