@@ -16,6 +16,7 @@ from dicom_sr_node.derive import encoding, identity, policy, report
 from dicom_sr_node.derive.modules import MODULES
 from dicom_sr_node.derive.policy import Fate
 from dicom_sr_node.errors import NotFound
+from dicom_sr_node.network import commitment as wire
 from dicom_sr_node.network import guard, status, syntaxes
 from dicom_sr_node.pixels.gate import RADIOGRAPHS
 from dicom_sr_node.records import Reason
@@ -76,6 +77,7 @@ def classes() -> str:
     others = [uid for uid in syntaxes.storage_classes("all") if uid not in named]
     rows: list[tuple[object, ...]] = [(UID("1.2.840.10008.1.1").name, "1.2.840.10008.1.1", "SCP, SCU")]
     rows += [(uid.name, uid, role) for uid, role in made]
+    rows += [(wire.SOP_CLASS.name, wire.SOP_CLASS, "SCU, SCP")]
     rows += [(f"{len(others)} other storage classes", "those of pynetdicom", "SCP (stored, not upscaled)")]
     return _table(("SOP class", "UID", "role"), rows)
 

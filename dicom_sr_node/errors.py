@@ -93,14 +93,14 @@ class PeerUnreachable(DeliveryError):
     """No connection, a rejected or broken association, or a timeout."""
 
     retryable = True
-    fate = "tried again, with growing pauses, for ever"
+    fate = "tried again, with growing pauses, for retention.undelivered_days; then dead"
 
 
 class PeerBusy(DeliveryError):
     """The peer cannot take the object now."""
 
     retryable = True
-    fate = "tried again, with growing pauses, for ever"
+    fate = "tried again, with growing pauses, for retention.undelivered_days; then dead"
 
 
 class PeerDoubts(PeerBusy):
