@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
 
@@ -25,6 +26,9 @@ from dicom_sr_node.store.jobs import Jobs
 from dicom_sr_node.store.outputs import Deliveries, Outputs
 from dicom_sr_node.store.refused import Refused
 from dicom_sr_node.store.slots import Slots
+
+if TYPE_CHECKING:
+    from dicom_sr_node.deliver.sender import Lane
 
 
 @dataclass(frozen=True)
@@ -142,28 +146,13 @@ def work(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
 def deliver(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
     """Everything that leaves: results, requests and reports of storage commitment, the audit trail."""
     from dicom_sr_node.deliver.commitment import Reporter
-    from dicom_sr_node.deliver.sender import Lane
     from dicom_sr_node.deliver.trail import Trail, pass_on
 
     slot = _slot(settings, "deliver", patience_s)
     with _role(settings, slot, ", ".join(settings.peers) or "to the folder") as mine:
         tables = mine.store
-
-        def lane(destination: str) -> Lane:
-            return Lane(
-                settings,
-                mine.spool,
-                mine.name,
-                destination,
-                instances=tables.instances,
-                outputs=tables.outputs,
-                deliveries=tables.deliveries,
-                destinations=tables.destinations,
-                commitments=tables.commitments,
-            )
-
         known = (*settings.peers, FOLDER)
-        lanes = {name: lane(name) for name in known}
+        ways = {name: partial(lane(settings, mine, name).step, stop) for name in known}
         reporter = Reporter(settings, mine.spool, tables.instances, tables.asked, mine.name)
         trail = Trail(settings)
         for held in (tables.deliveries, tables.asked, tables.audit):
@@ -171,14 +160,31 @@ def deliver(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
         log.get("deliver").info("delivering", extra={"slot": mine.name})
         steps.repeat_all(
             {
-                **{name: partial(lane.step, stop) for name, lane in lanes.items()},
-                "strays": lambda: any(lane(name).step(stop) for name in tables.deliveries.strays(known)),
+                **ways,
+                "strays": lambda: any(lane(settings, mine, n).step(stop) for n in tables.deliveries.strays(known)),
                 "reports": reporter.report,
                 "audit": lambda: pass_on(tables.audit, trail, mine.name),
             },
             stop,
             settings.delivery.poll_s,
         )
+
+
+def lane(settings: Settings, mine: Corner, destination: str) -> Lane:
+    """What sends to one destination."""
+    from dicom_sr_node.deliver.sender import Lane
+
+    return Lane(
+        settings,
+        mine.spool,
+        mine.name,
+        destination,
+        instances=mine.store.instances,
+        outputs=mine.store.outputs,
+        deliveries=mine.store.deliveries,
+        destinations=mine.store.destinations,
+        commitments=mine.store.commitments,
+    )
 
 
 ROLES = {"receive": receive, "work": work, "deliver": deliver}

@@ -62,6 +62,19 @@ def wait_until(found: Callable[[], T], within_s: float = 60, what: str = "it") -
     pytest.fail(f"{what} did not happen within {within_s:g} s")
 
 
+def echo(node: Node) -> float:
+    """How many seconds a new association with one C-ECHO takes."""
+    began = time.monotonic()
+    ae = AE(ae_title="GOOD")
+    ae.add_requested_context("1.2.840.10008.1.1")
+    assoc = ae.associate("127.0.0.1", node.settings.scp.port, ae_title="SRNODE")
+    assert assoc.is_established
+    assert assoc.send_c_echo().Status == 0x0000
+    took_s = time.monotonic() - began
+    assoc.release()
+    return took_s
+
+
 def free_port() -> int:
     """A port that nobody listens on, below those that the kernel gives to outgoing connections."""
     while True:
@@ -306,18 +319,7 @@ class Outbox:
         return result
 
     def lane(self, name: str) -> Lane:
-        tables = self.store
-        return Lane(
-            self.settings,
-            self.spool,
-            "d",
-            name,
-            instances=tables.instances,
-            outputs=tables.outputs,
-            deliveries=tables.deliveries,
-            destinations=tables.destinations,
-            commitments=tables.commitments,
-        )
+        return app.lane(self.settings, app.Corner(self.store, self.spool, "d"), name)
 
     def states(self, name: str) -> dict[str, int]:
         """How many deliveries to a destination are in each state, those that are in none left out."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from kit import Node, image, wait_until
+from kit import Node, echo, image, wait_until
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, Association
 from pynetdicom.dimse_messages import C_STORE_RQ
@@ -47,19 +47,6 @@ def connections(node: Node) -> Iterator[Callable[[], socket.socket]]:
     yield connect
     for connection in opened:
         connection.close()
-
-
-def echo(node: Node) -> float:
-    """How long a new association with one C-ECHO takes."""
-    began = time.monotonic()
-    ae = AE(ae_title="GOOD")
-    ae.add_requested_context("1.2.840.10008.1.1")
-    assoc = ae.associate("127.0.0.1", node.settings.scp.port, ae_title="SRNODE")
-    assert assoc.is_established
-    assert assoc.send_c_echo().Status == 0x0000
-    took_s = time.monotonic() - began
-    assoc.release()
-    return took_s
 
 
 def proc(node: Node, what: str) -> Path:

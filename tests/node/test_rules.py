@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, time
+
 import pytest
 from kit import image
 
@@ -9,9 +11,30 @@ from dicom_sr_node import routing
 from dicom_sr_node.errors import PeerBusy, PeerDoubts, PeerRefused
 from dicom_sr_node.network import status, syntaxes
 from dicom_sr_node.receive import callers
-from dicom_sr_node.records import FOLDER
+from dicom_sr_node.records import FOLDER, Priority
 from dicom_sr_node.settings import Match, Peer, Rule
 from dicom_sr_node.store.destinations import backoff
+
+
+@pytest.mark.parametrize(
+    ("priority", "window", "at", "expected"),
+    [
+        ("stat", "19:00-06:00", "12:00", (Priority.STAT, 0)),
+        ("routine", "19:00-06:00", "12:00", (Priority.ROUTINE, 0)),
+        ("backfill", "", "12:00", (Priority.BACKFILL, 0)),
+        ("backfill", "19:00-06:00", "12:00", (Priority.BACKFILL, 7 * 3600)),
+        ("backfill", "19:00-06:00", "23:30", (Priority.BACKFILL, 0)),
+        ("backfill", "19:00-06:00", "05:59", (Priority.BACKFILL, 0)),
+        ("backfill", "19:00-06:00", "06:00", (Priority.BACKFILL, 13 * 3600)),
+        ("backfill", "02:00-04:00", "01:00", (Priority.BACKFILL, 3600)),
+        ("backfill", "02:00-04:00", "04:00", (Priority.BACKFILL, 22 * 3600)),
+    ],
+)
+def test_urgency_and_the_off_peak_window(priority: str, window: str, at: str, expected: tuple[Priority, float]) -> None:
+    now = datetime.combine(date(2026, 5, 4), time.fromisoformat(at), UTC)
+    rule = Rule.model_validate({"name": "r", "priority": priority})
+    assert routing.urgency(rule, window, now) == expected
+    assert routing.urgency(None, window, now) == (Priority.ROUTINE, 0)
 
 
 def test_without_rules_everything_goes_to_the_folder() -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import update
 
 from dicom_sr_node import app
 from dicom_sr_node.errors import Fenced, NodeError, NotFound
-from dicom_sr_node.records import Identity, Job, Kind, State, Stored
+from dicom_sr_node.records import Identity, Job, Kind, Priority, State, Stored
 from dicom_sr_node.settings import Database, Node, Settings
 from dicom_sr_node.store import engine as database
 from dicom_sr_node.store import tables
@@ -285,3 +285,41 @@ def test_a_url_names_another_database(tmp_path: Path) -> None:
     database.upgrade(engine)
     engine.dispose()
     assert (tmp_path / "other.db").is_file()
+
+
+def test_a_network_file_system_is_no_place_for_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert database.filesystem_of(Path("/proc")) == "proc"
+    monkeypatch.setattr(database, "filesystem_of", lambda path: "nfs4")
+    with pytest.raises(NodeError, match="network file system"):
+        app.store(Settings(node=Node(data_dir=tmp_path)))
+
+
+def test_urgent_jobs_are_claimed_first(store: app.Store) -> None:
+    for priority in reversed(Priority):
+        said = Identity(
+            sop_class_uid="1.2",
+            sop_instance_uid=f"1.2.{priority}",
+            study_uid="1.4",
+            series_uid="1.5",
+            modality="DX",
+            patient_id="P",
+        )
+        stored = Stored(name=f"f{priority}", sha256="a", bytes=1)
+        store.instances.receive(said, stored, transfer_syntax_uid="1", calling_ae="M", priority=priority)
+    assert [claimed(store).priority for _ in Priority] == list(Priority)
+
+
+def test_a_job_for_later_is_not_claimed_now(store: app.Store) -> None:
+    said = Identity(
+        sop_class_uid="1.2", sop_instance_uid="1.3", study_uid="1.4", series_uid="1.5", modality="DX", patient_id="P"
+    )
+    stored = Stored(name="f", sha256="a", bytes=1)
+    store.instances.receive(said, stored, transfer_syntax_uid="1", calling_ae="M", delay_s=3600)
+    assert store.jobs.claim("w", 60) is None
+
+
+def test_words_with_a_nul_are_stored(store: app.Store) -> None:
+    """PostgreSQL has no NUL in a text."""
+    receive(store)
+    store.jobs.fail(claimed(store), "cut\0off", delay_s=0)
+    assert store.jobs.get(1).reason == "cutoff"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Row
-from kit import Node, image
+from kit import Node, echo, image
 from pynetdicom import AE
 from sqlalchemy import insert, select
 
@@ -35,18 +35,6 @@ def node(tmp_path: Path) -> Iterator[Node]:
     node.start("receive")
     yield node
     node.stop()
-
-
-def echo(node: Node) -> float:
-    began = time.monotonic()
-    ae = AE(ae_title="GOOD")
-    ae.add_requested_context("1.2.840.10008.1.1")
-    assoc = ae.associate("127.0.0.1", node.settings.scp.port, ae_title="SRNODE")
-    assert assoc.is_established
-    assert assoc.send_c_echo().Status == 0x0000
-    took_s = time.monotonic() - began
-    assoc.release()
-    return took_s
 
 
 def load(node: Node) -> tuple[float, int, int]:
