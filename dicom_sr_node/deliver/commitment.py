@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from threading import Event
 from typing import Any
 
@@ -10,7 +11,7 @@ from pynetdicom import evt
 
 from dicom_sr_node import failpoints, log, vouch
 from dicom_sr_node.deliver import dimse
-from dicom_sr_node.errors import DeliveryError, Fenced, PeerUnreachable, Unreadable
+from dicom_sr_node.errors import DeliveryError, Fenced, PeerRefused, PeerUnreachable, Unreadable
 from dicom_sr_node.network.commitment import REQUEST, SOP_CLASS, SOP_INSTANCE, Report, Request, decoded
 from dicom_sr_node.network.status import SUCCESS, text
 from dicom_sr_node.settings import Peer, Settings
@@ -47,6 +48,9 @@ class Asker:
             _log.info("commitment asked", extra={"of": self._name, "images": len(wanted)})
         except DeliveryError as error:
             _log.warning("commitment not asked", extra={"of": self._name, "why": error.told})
+            if isinstance(error, PeerRefused) and not required:
+                self._commitments.give_up(uid, error.told)
+                return True
             self._commitments.postpone(uid, str(error), backoff(0, limits.retry_first_s, limits.retry_max_s))
         return True
 
@@ -63,13 +67,17 @@ class Asker:
 
         handlers = [(evt.EVT_N_EVENT_REPORT, on_report)]
         with dimse.association(self._settings, self._peer, [dimse.COMMITMENT], handlers=handlers) as assoc:
+            deadline = time.monotonic() + self._settings.delivery.response_timeout_s
             try:
                 answer, _ = assoc.send_n_action(request.data_set(), REQUEST, SOP_CLASS, SOP_INSTANCE)
             except (RuntimeError, ValueError, OSError) as error:
                 raise PeerUnreachable("the association broke while storage commitment was asked for") from error
-            if "Status" not in answer or answer.Status != SUCCESS:
-                told = text(answer.Status) if "Status" in answer else "nothing"
-                raise PeerUnreachable(f"the peer answered {told} when it was asked for storage commitment")
+            if "Status" in answer and answer.Status != SUCCESS:
+                raise PeerRefused(f"asked for storage commitment, the peer answered {text(answer.Status)}")
+            if "Status" not in answer and time.monotonic() < deadline:  # no timeout: the association is gone
+                raise PeerRefused("asked for storage commitment, the peer ended the association: does it know us?")
+            if "Status" not in answer:
+                raise PeerUnreachable("asked for storage commitment, the peer answered nothing")
             self._commitments.sent(request.transaction_uid, self._settings.delivery.commitment_wait_s)
             reported.wait(_SAME_ASSOCIATION_S)
 

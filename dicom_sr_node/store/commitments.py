@@ -70,6 +70,17 @@ class Commitments:
         """The peer has taken the request; its report is awaited for so long."""
         self.postpone(transaction_uid, "asked", wait_s)
 
+    def give_up(self, transaction_uid: str, reason: str) -> None:
+        """The peer does not take such requests from us, and need not: what it stored is done."""
+        mine = (
+            select(delivery.c.id)
+            .join(commitment, commitment.c.id == delivery.c.commitment_id)
+            .where(commitment.c.transaction_uid == transaction_uid, delivery.c.state == State.SENT)
+        )
+        with self._engine.begin() as connection:
+            for delivery_id in connection.scalars(mine).all():
+                _end(connection, delivery_id, State.DONE, f"stored; {reason}")
+
     def postpone(self, transaction_uid: str, reason: str, delay_s: float) -> None:
         """The request could not be made: make another one later."""
         request = select(commitment.c.id).where(commitment.c.transaction_uid == transaction_uid).scalar_subquery()
@@ -141,8 +152,8 @@ def _end(connection: Connection, delivery_id: int, state: State, reason: str, **
         .where(delivery.c.id == delivery_id)
     )
     row = connection.execute(of_image).one()
-    what = {State.DONE: "committed", State.DEAD: "delivery dead"}.get(state, "not committed")
-    journal(connection, row.instance_id, what, f"by {row.destination}: {reason}")
+    what = {State.DONE: "delivered", State.DEAD: "delivery dead"}.get(state, "not committed")
+    journal(connection, row.instance_id, what, f"to {row.destination}: {reason}")
 
 
 class AskedOfUs:

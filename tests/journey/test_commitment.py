@@ -62,7 +62,7 @@ def test_done_only_when_the_report_says_so(node: Node, outbox: Outbox, way: str)
         (request,) = pacs.asked  # one for both
         uids = [item.ReferencedSOPInstanceUID for item in request.ReferencedSOPSequence]
         assert sorted(uids) == sorted(str(result.SOPInstanceUID) for result in results)
-    assert [event["what"] for event in outbox.store.instances.events(1)][-2:] == ["sent", "committed"]
+    assert [event["what"] for event in outbox.store.instances.events(1)][-2:] == ["sent", "delivered"]
 
 
 def test_a_peer_that_never_reports_is_asked_again_under_a_new_uid_and_then_given_up(node: Node, outbox: Outbox) -> None:
@@ -144,6 +144,16 @@ def test_orthanc_commits_over_a_reverse_association(tmp_path: Path) -> None:
             outbox.lane("ORTHANC").step(NEVER)
             wait_until(lambda: outbox.states("ORTHANC") == {"done": 1}, 30, "Orthanc's report")
             outbox.close()
+
+
+def test_an_orthanc_that_does_not_know_us_is_done_at_once_where_commitment_is_optional(tmp_path: Path) -> None:
+    with started(Orthanc(tmp_path / "orthanc")) as orthanc:
+        outbox = Outbox.of(Node.configure(tmp_path, peers={"ORTHANC": orthanc.port}).settings)
+        outbox.put(1, "ORTHANC")
+        outbox.lane("ORTHANC").step(NEVER)
+        assert outbox.states("ORTHANC") == {"done": 1}
+        assert "does it know us?" in outbox.store.deliveries.of_output(1)[0].reason
+        outbox.close()
 
 
 class Modality:
