@@ -24,6 +24,7 @@ _log = log.get("deliver")
 
 _SAME_ASSOCIATION_S = 1.0  # so long a peer may report on the association of the request; later it opens its own
 _LEASE_S = 300.0
+DAY_S = 86_400.0
 _MOST_REPORTS = 20  # tries to bring a report to a peer that asked
 
 
@@ -39,7 +40,13 @@ class Asker:
         limits = self._settings.delivery
         required = self._peer.commitment == "required"
         patience_s = 2 * (limits.connect_timeout_s + limits.response_timeout_s)
-        wanted = self._commitments.begin(self._name, uid, wait_s=patience_s, required=required)
+        wanted = self._commitments.begin(
+            self._name,
+            uid,
+            wait_s=patience_s,
+            required=required,
+            patience_s=self._settings.retention.undelivered_days * DAY_S,
+        )
         if not wanted:
             return False
         failpoints.hit("commitment.begun")

@@ -14,7 +14,7 @@ from pynetdicom import Association
 
 from dicom_sr_node import audit, failpoints, log
 from dicom_sr_node.deliver import dimse, folder
-from dicom_sr_node.deliver.commitment import Asker
+from dicom_sr_node.deliver.commitment import DAY_S, Asker
 from dicom_sr_node.errors import DeliveryError, Fenced, NodeError, PeerBusy, PeerDoubts, PeerRefused, PeerUnreachable
 from dicom_sr_node.records import FOLDER, Delivery
 from dicom_sr_node.settings import Peer, Settings
@@ -27,7 +27,6 @@ from dicom_sr_node.store.outputs import Deliveries, Outputs
 _log = log.get("deliver")
 
 TRIES_OF_A_DOUBTFUL_OBJECT = 3  # 0110, 0210, Cxxx: some archives answer them while their database is away
-_DAY_S = 86_400.0
 
 Send = Callable[[Delivery], str]
 
@@ -145,7 +144,7 @@ class Lane:
             return False
         if isinstance(error, PeerDoubts):
             return held.failures + 1 < TRIES_OF_A_DOUBTFUL_OBJECT
-        return self._deliveries.age_s(held) < self._settings.retention.undelivered_days * _DAY_S
+        return self._deliveries.age_s(held) < self._settings.retention.undelivered_days * DAY_S
 
 
 def _unreadable(error: OSError) -> str:

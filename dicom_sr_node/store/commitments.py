@@ -16,7 +16,8 @@ from dicom_sr_node.store.instances import journal
 from dicom_sr_node.store.tables import asked, commitment, delivery, job, output
 
 MOST_REFERENCES = 100  # in one request
-MOST_TRIES = 3  # requests without a report, and deliveries that were not committed to
+MOST_TRIES = 3  # requests to a peer that need not commit or will not be asked; deliveries that were not committed to
+_ASKED = "asked to commit, no report yet"
 
 
 class Commitments:
@@ -25,15 +26,24 @@ class Commitments:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def begin(self, destination: str, transaction_uid: str, *, wait_s: float, required: bool) -> list[Reference]:
+    def begin(
+        self, destination: str, transaction_uid: str, *, wait_s: float, required: bool, patience_s: float
+    ) -> list[Reference]:
         """Commit a new request before it is sent; returns what it is about, or nothing if nothing is due.
 
-        It counts as not sent, and is made anew, unless `sent` is called within `wait_s`. What was asked for too often
-        without a report ends here: dead if commitment is `required`, else done.
+        It is made anew unless `sent` is called within `wait_s`. What was asked for too often ends here: done if
+        commitment is optional; dead if it is `required` and the peer will not be asked, or has not reported in time.
         """
         clock = now(self._engine)
         due = (
-            select(delivery.c.id, delivery.c.commit_tries, output.c.sop_class_uid, output.c.sop_instance_uid)
+            select(
+                delivery.c.id,
+                delivery.c.commit_tries,
+                delivery.c.reason,
+                (clock - output.c.created_at).label("age_s"),
+                output.c.sop_class_uid,
+                output.c.sop_instance_uid,
+            )
             .join(output, output.c.id == delivery.c.output_id)
             .where(delivery.c.destination == destination, delivery.c.state == State.SENT, delivery.c.commit_at <= clock)
             .order_by(delivery.c.id)
@@ -46,29 +56,31 @@ class Commitments:
             rows = connection.execute(due.with_for_update(of=delivery, skip_locked=True)).all()
             if not rows:
                 return []
-            tired = [row.id for row in rows if row.commit_tries >= MOST_TRIES]
-            if tired:
-                told = f"no commitment after {MOST_TRIES} requests"
-                state = State.DEAD if required else State.DONE
-                for delivery_id in tired:
-                    _end(connection, delivery_id, state, told)
-            wanted = [row for row in rows if row.commit_tries < MOST_TRIES]
+            wanted = []
+            for row in rows:
+                still_hopes = required and row.reason == _ASKED and row.age_s < patience_s
+                if row.commit_tries < MOST_TRIES or still_hopes:
+                    wanted.append(row)
+                else:
+                    told = f"no commitment after {row.commit_tries} requests; the last: {row.reason}"
+                    _end(connection, row.id, State.DEAD if required else State.DONE, told)
             if not wanted:
                 return []
-            row = {"transaction_uid": transaction_uid, "destination": destination, "sent_at": clock, "reported_at": 0.0}
-            request = connection.execute(insert(commitment).values(**row).returning(commitment.c.id)).scalar_one()
-            values = {
-                "commitment_id": request,
-                "commit_tries": delivery.c.commit_tries + 1,
-                "commit_at": clock + wait_s,
+            made = {
+                "transaction_uid": transaction_uid,
+                "destination": destination,
+                "sent_at": clock,
+                "reported_at": 0.0,
             }
+            request = connection.execute(insert(commitment).values(**made).returning(commitment.c.id)).scalar_one()
+            values = {"commitment_id": request, "commit_at": clock + wait_s}
             ids = [row.id for row in wanted]
             connection.execute(update(delivery).where(delivery.c.id.in_(ids)).values(**values))
             return [Reference(sop_class_uid=row.sop_class_uid, sop_instance_uid=row.sop_instance_uid) for row in wanted]
 
     def sent(self, transaction_uid: str, wait_s: float) -> None:
         """The peer has taken the request; its report is awaited for so long."""
-        self.postpone(transaction_uid, "asked", wait_s)
+        self.postpone(transaction_uid, _ASKED, wait_s)
 
     def give_up(self, transaction_uid: str, reason: str) -> None:
         """The peer does not take such requests from us, and need not: what it stored is done."""
@@ -82,9 +94,13 @@ class Commitments:
                 _end(connection, delivery_id, State.DONE, f"stored; {reason}")
 
     def postpone(self, transaction_uid: str, reason: str, delay_s: float) -> None:
-        """The request could not be made: make another one later."""
+        """The request has come to nothing yet: make another one later."""
         request = select(commitment.c.id).where(commitment.c.transaction_uid == transaction_uid).scalar_subquery()
-        values = {"commit_at": now(self._engine) + delay_s, "reason": leases.storable(reason)}
+        values = {
+            "commit_at": now(self._engine) + delay_s,
+            "commit_tries": delivery.c.commit_tries + 1,
+            "reason": leases.storable(reason),
+        }
         mine = (delivery.c.commitment_id == request) & (delivery.c.state == State.SENT)
         with self._engine.begin() as connection:
             connection.execute(update(delivery).where(mine).values(**values))

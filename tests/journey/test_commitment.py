@@ -10,7 +10,7 @@ import pytest
 from kit import Archive, Node, Orthanc, Outbox, free_port, image, started, wait_until
 from pydicom import Dataset
 from pynetdicom import AE, build_role, evt
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from dicom_sr_node.deliver.commitment import Reporter
 from dicom_sr_node.network import commitment as wire
@@ -65,18 +65,39 @@ def test_done_only_when_the_report_says_so(node: Node, outbox: Outbox, way: str)
     assert [event["what"] for event in outbox.store.instances.events(1)][-2:] == ["sent", "delivered"]
 
 
-def test_a_peer_that_never_reports_is_asked_again_under_a_new_uid_and_then_given_up(node: Node, outbox: Outbox) -> None:
+def test_a_peer_that_never_reports_is_asked_again_under_a_new_uid_for_as_long_as_results_wait(
+    node: Node, outbox: Outbox
+) -> None:
+    """The report may be lost, as when nobody listened: that alone makes nothing dead before its time."""
+    outbox.put(1, "ARCHIVE")
+    with started(archive(node, "never")) as pacs:
+        lane = outbox.lane("ARCHIVE")
+        for _ in range(5):
+            lane.step(NEVER)
+            outbox.due()
+        assert len({ds.TransactionUID for ds in pacs.asked}) == 5
+        assert outbox.states("ARCHIVE") == {"sent": 1}
+        with outbox.store.engine.begin() as connection:
+            month = outbox.settings.retention.undelivered_days * 86_400
+            connection.execute(update(tables.output).values(created_at=tables.output.c.created_at - month - 1))
+        lane.step(NEVER)
+    assert outbox.states("ARCHIVE") == {"dead": 1}
+    (way,) = outbox.store.deliveries.of_output(1)
+    assert "no commitment after 5 requests" in way.reason
+    assert len(pacs.uids) == 1  # and never sent twice
+
+
+def test_where_commitment_is_optional_silence_ends_after_three_requests(node: Node, outbox: Outbox) -> None:
+    node.change("required", "optional")
+    outbox.settings = node.settings
     outbox.put(1, "ARCHIVE")
     with started(archive(node, "never")) as pacs:
         lane = outbox.lane("ARCHIVE")
         for _ in range(4):
             lane.step(NEVER)
             outbox.due()
-    assert len({ds.TransactionUID for ds in pacs.asked}) == 3
-    assert outbox.states("ARCHIVE") == {"dead": 1}
-    (way,) = outbox.store.deliveries.of_output(1)
-    assert "no commitment after 3 requests" in way.reason
-    assert len(pacs.uids) == 1  # and never sent twice
+    assert len(pacs.asked) == 3
+    assert outbox.states("ARCHIVE") == {"done": 1}
 
 
 def test_what_the_peer_lost_is_sent_again_as_the_same_bytes(node: Node, outbox: Outbox) -> None:
