@@ -15,8 +15,8 @@ help:            ## this list
 demo: .venv/installed   ## the whole journey on this machine, with a synthetic radiograph
 	$(BIN)/srnode demo --once
 
-test: .venv/installed   ## all tests
-	$(BIN)/pytest
+test: .venv/installed   ## all tests, two at a time: most of them wait for real peers
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: .venv/installed  ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -24,7 +24,8 @@ _log = log.get("network")
 
 _ASSOCIATE_RQ = 0x01
 _MOST_PENDING = 128  # connections that have not asked for an association yet
-_IDLE_S, _STALLED_S = 1.0, 5.0  # when a seat may be taken from its holder for somebody who is waiting
+_IDLE_S, _STALLED_S = 0.25, 5.0  # when a seat may be taken from its holder for somebody who is waiting
+_PATIENCE_S = 0.5  # how long somebody waits for one
 _BACKLOG = 128
 _DECODING = threading.Semaphore(1)  # a request can be 250 kB of small items
 
@@ -90,6 +91,14 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's t
 
     def seat(self, assoc: Any) -> bool:
         """Whether an association may go on. A holder that does nothing gives its seat to one that asks."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self._take_seat(assoc):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_PATIENCE_S / 10)
+        return True
+
+    def _take_seat(self, assoc: Any) -> bool:
         address = assoc.requestor.address
         with self._lock:
             mine = assoc.dul.socket and assoc.dul.socket.socket

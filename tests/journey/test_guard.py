@@ -245,6 +245,32 @@ def test_seats_that_are_only_kept_warm_go_to_those_who_ask(node: Node) -> None:
             assoc.abort()
 
 
+def test_seats_that_are_taken_again_at_once_are_shared_all_the_same(node: Node) -> None:
+    """Somebody keeps an address's share full and comes back as soon as he is sent away."""
+    stop = threading.Event()
+
+    def hog(held: list[Association]) -> None:
+        ae = AE(ae_title="EVIL")
+        ae.add_requested_context("1.2.840.10008.1.1")
+        while not stop.wait(0.05):
+            held[:] = [assoc for assoc in held if assoc.is_established]
+            if len(held) < node.settings.scp.max_per_address // 2:
+                held.append(ae.associate("127.0.0.1", node.settings.scp.port, ae_title="SRNODE"))
+        for assoc in held:
+            assoc.abort()
+
+    with under_attack(node):
+        threads = [threading.Thread(target=hog, args=([],)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        time.sleep(2)
+        took = [echo(node) for _ in range(8)]
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert max(took) < SECOND
+
+
 def test_a_transfer_keeps_its_seat(node: Node) -> None:
     """Who sends is not idle: callers beyond the share are turned away, for now."""
     share = node.settings.scp.max_per_address
