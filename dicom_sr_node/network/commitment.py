@@ -23,6 +23,7 @@ MOST_REFERENCES = 4000
 TRANSFER_SYNTAXES = [ImplicitVRLittleEndian, ExplicitVRLittleEndian]
 _ITEM = b"\xfe\xff\x00\xe0"
 _READING = threading.Semaphore(1)  # a data set can cost a hundred times its size while it is read
+_PATIENCE_S = 0.5
 
 
 def decoded(event: evt.Event, get: Callable[[], Dataset]) -> Dataset:
@@ -33,8 +34,13 @@ def decoded(event: evt.Event, get: Callable[[], Dataset]) -> Dataset:
         raise Unreadable("there is no data set")
     if encoded.getvalue().count(_ITEM) > MOST_REFERENCES:
         raise Unreadable(f"more than {MOST_REFERENCES} instances")
-    with _READING, usable():
-        return get()
+    if not _READING.acquire(timeout=_PATIENCE_S):
+        raise Unreadable("too many at the same time")
+    try:
+        with usable():
+            return get()
+    finally:
+        _READING.release()
 
 
 @dataclass(frozen=True)

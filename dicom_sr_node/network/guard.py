@@ -30,6 +30,7 @@ _log = log.get("network")
 MAX_PDU_BYTES = 131_072  # what dcmtk sends at most; larger ones cost less each
 HEADER = 6  # bytes of type and length, PS3.8 9.3.1
 _P_DATA, _ASSOCIATE = 0x04, (0x01, 0x02)
+_KNOWN_PDUS = range(0x01, 0x08)
 _MOST_P_DATA = 1 << 20  # bytes: some peers send more than what we said we take
 _MOST_FRAGMENTS = 64  # in one PDU; peers send one or two
 _MOST_ASSOCIATE = 1 << 18  # 128 contexts with all transfer syntaxes are 100 kB
@@ -38,7 +39,7 @@ _MOST_COMMAND = 1 << 16
 _MOST_OTHER_DATA = 1 << 19  # a data set that is no image: the references of a storage commitment
 _MOST_WAITING = 2  # messages that a peer may send ahead of our answers
 _MOST_OPEN = 2 * _MOST_WAITING + 2  # data sets that may be waiting, in hand, and served
-_MOST_REPORTS = 64  # N-EVENT-REPORTs on one association: each gets a thread
+_MOST_REPORTS = 16  # N-EVENT-REPORTs on one association: each gets a thread
 _SLOWEST = 4096  # bytes per second of a message that takes longer than one PDU may
 
 
@@ -155,8 +156,11 @@ class _Socket(AssociationSocket):  # type: ignore[misc]  # pynetdicom's types ar
         """So many bytes, fewer at the end of the connection. Raises OSError: too long, too slow."""
         if not self._pdu_type:
             self._deadline = time.monotonic() + self.limits.pdu_s
-            header = self._receive(nr_bytes)
-            self._pdu_type = header[0] if len(header) == HEADER else 0
+            header = self._receive(HEADER)
+            if len(header) == HEADER:
+                self._pdu_type = header[0]
+                if self._pdu_type not in _KNOWN_PDUS:  # pynetdicom would take what follows for a header
+                    raise ConnectionAbortedError(f"PDU type {self._pdu_type}")
             return header
         pdu_type, self._pdu_type = self._pdu_type, 0
         if nr_bytes > most_bytes(pdu_type):

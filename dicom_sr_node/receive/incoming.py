@@ -34,7 +34,7 @@ class Incoming(guard.Bounded):
         if not isinstance(self.message, C_STORE_RQ):
             return super().write(data)
         self._bytes += len(data)
-        if self._bytes > self._most_bytes or not self.message.command_set.get("AffectedSOPInstanceUID"):
+        if self._bytes > self._most_bytes or not _is_request(self.message):
             self.drop()
             guard.cut(self.assoc)
             return len(data)
@@ -67,6 +67,12 @@ class Incoming(guard.Bounded):
             self._draft = self._spool.draft("in")
             self._draft.write(self.preamble, hashed=False)
         return self._draft
+
+
+def _is_request(message: DIMSEMessage) -> bool:
+    """Whether the command has all that a C-STORE-RQ must have (PS3.7 9.3.1.1); pynetdicom would not answer another."""
+    wanted = ("MessageID", "Priority", "AffectedSOPClassUID", "AffectedSOPInstanceUID")
+    return all(message.command_set.get(keyword) not in (None, "") for keyword in wanted)
 
 
 def _preamble(assoc: Any, message: DIMSEMessage) -> bytes:
