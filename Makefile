@@ -16,7 +16,7 @@ demo: .venv/installed   ## the whole journey on this machine, with a synthetic r
 	$(BIN)/srnode demo --once
 
 test: .venv/installed   ## all tests, two at a time: most of them wait for real peers
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist worksteal
 
 check: .venv/installed  ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -115,14 +115,14 @@ def test_a_worker_or_sender_killed_at_any_point_makes_and_sends_one_result(
             (job,) = node.wait(jobs=1)
             assert job["state"] == "done"
             node.fsck()
+            journal = str(node.store.instances.events(1))
         finally:
             node.stop()
         assert len(set(archive.uids)) == 1
         if point == "deliver.sent":  # killed between the archive's answer and our row: sent again, the same bytes
             assert len(archive.uids) == 2
             assert archive.received[0] == archive.received[1]
-    told = node.log.read_text()
-    assert "again_in_s" in told or "exit code -9" in str(node.store.instances.events(1))
+    assert "again_in_s" in node.log.read_text() or "exit code -9" in journal
 
 
 def test_every_point_is_tried_here_or_elsewhere() -> None:

@@ -69,6 +69,8 @@ def test_file_and_folder_are_synced_in_the_right_order(tmp_path: Path, monkeypat
 
 def test_sweep_removes_only_what_this_slot_left(tmp_path: Path) -> None:
     mine, other = Spool(tmp_path, "work-0"), Spool(tmp_path, "work-1")
+    for spool in (mine, other):
+        spool.tmp.mkdir(parents=True)
     (mine.tmp / "left").write_bytes(b"x")
     (other.tmp / "busy").write_bytes(b"x")
     assert mine.sweep() == 1
