@@ -98,9 +98,9 @@ def _here(note: str) -> str:
     return f"{note} ({socket.gethostname()})"
 
 
-def _slot(settings: Settings, role: str, patience_s: float) -> locks.Slot:
-    """Several receivers serve one database only if it is PostgreSQL: with SQLite a second node is a mistake."""
-    if role == "receive" and not settings.database.is_served:
+def _slot(settings: Settings, role: str, patience_s: float = 0.0) -> locks.Slot:
+    """Several nodes and receivers serve one database only if it is PostgreSQL; with SQLite that is a mistake."""
+    if role in ("serve", "receive") and not settings.database.is_served:
         return locks.take(settings.node.data_dir, role, patience_s)
     return locks.take_any(settings.node.data_dir, role)
 
@@ -195,9 +195,6 @@ def serve(settings: Settings, config: Path | None, stop: Event) -> int:
     from dicom_sr_node.serve import Supervisor
 
     failpoints.arm()
-    if settings.database.is_served:
-        locks.take_any(settings.node.data_dir, "serve")
-    else:
-        locks.take(settings.node.data_dir, "serve")
+    _slot(settings, "serve")
     database.upgrade(store(settings).engine)
     return Supervisor(list(ROLES), config).run(stop)

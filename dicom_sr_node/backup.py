@@ -23,7 +23,7 @@ from dicom_sr_node import __version__, locks
 from dicom_sr_node.app import Store
 from dicom_sr_node.errors import NodeError, NotFound
 from dicom_sr_node.schedule import PURGE_LOCK
-from dicom_sr_node.spool import Place, Spool, sync_folder, write
+from dicom_sr_node.spool import PLACES, Place, Spool, sync_folder, write
 from dicom_sr_node.store import dump
 from dicom_sr_node.store import engine as database
 from dicom_sr_node.store.invariants import File
@@ -51,8 +51,8 @@ def backup(store: Store, spool: Spool, folder: Path) -> Copied:
         count, digest = _write_rows(store, folder / f"{_ROWS}.part")
         missing: list[str] = []
         received, derived = _files(folder / f"{_ROWS}.part")
-        for place, files in (("in", received), ("outbox", derived)):
-            missing += _copy_all(spool, "in" if place == "in" else "outbox", files, folder)
+        for place, files in zip(PLACES, (received, derived), strict=True):
+            missing += _copy_all(spool, place, files, folder)
         (folder / f"{_ROWS}.part").rename(folder / _ROWS)
         sync_folder(folder)
         manifest = {
@@ -86,13 +86,13 @@ def restore(store: Store, spool: Spool, folder: Path) -> Copied:
         raise NodeError("the database is not empty: restore into a new one (node.data_dir, database.url)")
     missing: list[str] = []
     count = 0
-    for place, files in zip(("in", "outbox"), _files(folder / _ROWS), strict=True):
+    for place, files in zip(PLACES, _files(folder / _ROWS), strict=True):
         for file in files:
             source = folder / place / file.name
             if not source.is_file() or source.stat().st_size != file.bytes:
                 missing.append(f"{place}/{file.name}")
                 continue
-            _copy(source, spool.path("in" if place == "in" else "outbox", file.name))
+            _copy(source, spool.path(place, file.name))
             count += 1
         sync_folder(spool.root / place)
     return Copied(dump.load(store.engine, _read_rows(folder / _ROWS)), count, missing)

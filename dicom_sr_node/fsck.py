@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dicom_sr_node.pixels.header import data_set_sha256
 from dicom_sr_node.schedule import ORPHAN_AGE_S
-from dicom_sr_node.spool import Place, Spool
+from dicom_sr_node.spool import PLACES, Place, Spool
 from dicom_sr_node.store.invariants import File, Invariants
 
 Progress = Callable[[float], None]
@@ -31,15 +31,17 @@ def check(
 ) -> Findings:
     """Read every file and compare its hash; `quick` only compares lengths."""
     found = Findings(violations=invariants.broken())
-    received, derived = invariants.received(), invariants.derived()
-    found.images, found.results = len(received), len(derived)
-    total = max(1, len(received) + len(derived))
-    for number, (place, file) in enumerate([*(("in", f) for f in received), *(("outbox", f) for f in derived)]):
-        if wrong := _wrong(spool, "in" if place == "in" else "outbox", file, quick):
-            found.violations.append(f"I1 {file.whose}: {wrong}")
-        progress((number + 1) / total)
-    _orphans(spool, "in", {file.name for file in invariants.received()}, found)
-    _orphans(spool, "outbox", {file.name for file in invariants.derived()}, found)
+    lying = {place: spool.names(place) for place in PLACES}  # before the rows: what gets its row meanwhile is no orphan
+    rows = dict(zip(PLACES, (invariants.received(), invariants.derived()), strict=True))
+    found.images, found.results = len(rows["in"]), len(rows["outbox"])
+    total, done = max(1, found.images + found.results), 0
+    for place, files in rows.items():
+        for file in files:
+            if wrong := _wrong(spool, place, file, quick):
+                found.violations.append(f"I1 {file.whose}: {wrong}")
+            done += 1
+            progress(done / total)
+        _orphans(spool, place, lying[place] - {file.name for file in files}, found)
     for path in (spool.root / "tmp").rglob("*"):
         if path.is_file():
             _leftover(path, f"tmp/{path.relative_to(spool.root / 'tmp')} is half written", found)
@@ -69,8 +71,8 @@ def _sha256(path: Path, place: Place) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _orphans(spool: Spool, place: Place, known: set[str], found: Findings) -> None:
-    for name in sorted(spool.names(place) - known):
+def _orphans(spool: Spool, place: Place, names: set[str], found: Findings) -> None:
+    for name in sorted(names):
         _leftover(spool.path(place, name), f"{place}/{name} belongs to no row", found)
 
 

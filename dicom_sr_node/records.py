@@ -169,7 +169,7 @@ class Reference:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A peer asks us to commit to what it sent; `answer` is what we say of it, worked out when it is sent."""
+    """A peer asks us to commit to what it sent, held by an attempt to report on it."""
 
     id: int
     transaction_uid: str

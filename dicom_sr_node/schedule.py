@@ -24,7 +24,6 @@ _log = log.get("schedule")
 SWEEP_EVERY_S = 600
 REFUSALS_EVERY_S = 2
 ORPHAN_AGE_S = 3600  # a worker commits within seconds of the rename; what has no row after so long never will
-_DAY_S = 86_400.0
 PURGE_LOCK = "purge"  # also taken by `backup`
 
 Tick = Callable[[], object]
@@ -81,7 +80,7 @@ def purge(spool: Spool, instances: Instances, retention: Retention) -> int:
 
 def _purge(spool: Spool, instances: Instances, retention: Retention) -> int:
     count = 0
-    while gone := instances.purge(done_s=retention.delivered_days * _DAY_S, skipped_s=retention.skipped_days * _DAY_S):
+    while gone := instances.purge(done_s=retention.delivered_s, skipped_s=retention.skipped_s):
         failpoints.hit("purge.marked")
         for source, results in gone:
             spool.discard("in", source)

@@ -36,6 +36,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
+_DAY_S = 86_400.0
 Days = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -122,6 +123,21 @@ class Retention(Frozen):
     skipped_days: Days = 7
     undelivered_days: Days = 30
 
+    @property
+    def delivered_s(self) -> float:
+        """In seconds, as all that the code counts in."""
+        return self.delivered_days * _DAY_S
+
+    @property
+    def skipped_s(self) -> float:
+        """In seconds."""
+        return self.skipped_days * _DAY_S
+
+    @property
+    def undelivered_s(self) -> float:
+        """In seconds."""
+        return self.undelivered_days * _DAY_S
+
 
 class Audit(Frozen):
     """Where the audit trail (PS3.15 A.5) goes."""
@@ -192,6 +208,11 @@ class Delivery(Frozen):
     response_timeout_s: Seconds = 120
     commitment_wait_s: Seconds = 3600
     poll_s: Seconds = 0.5
+
+    @property
+    def exchange_s(self) -> float:
+        """After so long an exchange with a peer has failed, or whoever made it is dead."""
+        return 2 * (self.connect_timeout_s + self.response_timeout_s)
 
 
 class Peer(Frozen):

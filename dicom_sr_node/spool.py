@@ -19,6 +19,7 @@ from dicom_sr_node import failpoints
 from dicom_sr_node.records import Stored
 
 Place = Literal["in", "outbox"]
+PLACES: tuple[Place, ...] = ("in", "outbox")
 
 _SMALL_DISK = 10  # the reserve is at most this part of the disk
 _FEW_INODES = 100  # at least this part of the disk's inodes stays free
@@ -69,8 +70,8 @@ class Spool:
 
     def __init__(self, root: Path, slot: str) -> None:
         self.root, self.tmp = root, root / "tmp" / slot
-        for folder in (self.root / "in", self.root / "outbox"):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for place in PLACES:
+            (self.root / place).mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def sweep(self) -> int:
         """Remove what an earlier process of this slot left half written; returns how many files."""

@@ -12,7 +12,15 @@ from pynetdicom import evt
 from dicom_sr_node import failpoints, log, vouch
 from dicom_sr_node.deliver import dimse
 from dicom_sr_node.errors import DeliveryError, Fenced, PeerRefused, PeerUnreachable, Unreadable
-from dicom_sr_node.network.commitment import REQUEST, SOP_CLASS, SOP_INSTANCE, Report, Request, decoded
+from dicom_sr_node.network.commitment import (
+    INVALID_ARGUMENT,
+    REQUEST,
+    SOP_CLASS,
+    SOP_INSTANCE,
+    Report,
+    Request,
+    decoded,
+)
 from dicom_sr_node.network.status import SUCCESS, text
 from dicom_sr_node.settings import Peer, Settings
 from dicom_sr_node.spool import Spool
@@ -24,7 +32,6 @@ _log = log.get("deliver")
 
 _SAME_ASSOCIATION_S = 1.0  # so long a peer may report on the association of the request; later it opens its own
 _LEASE_S = 300.0
-DAY_S = 86_400.0
 _MOST_REPORTS = 20  # tries to bring a report to a peer that asked
 
 
@@ -39,13 +46,12 @@ class Asker:
         uid = str(generate_uid(prefix=None))
         limits = self._settings.delivery
         required = self._peer.commitment == "required"
-        patience_s = 2 * (limits.connect_timeout_s + limits.response_timeout_s)
         wanted = self._commitments.begin(
             self._name,
             uid,
-            wait_s=patience_s,
+            wait_s=limits.exchange_s,
             required=required,
-            patience_s=self._settings.retention.undelivered_days * DAY_S,
+            patience_s=self._settings.retention.undelivered_s,
         )
         if not wanted:
             return False
@@ -68,7 +74,7 @@ class Asker:
             try:
                 self._take(Report.read(decoded(event, lambda: event.event_information)))
             except Unreadable:
-                return 0x0115, None  # invalid argument value, PS3.7 C.5
+                return INVALID_ARGUMENT, None
             reported.set()
             return SUCCESS, None
 
@@ -91,9 +97,7 @@ class Asker:
     def _take(self, report: Report) -> None:
         if self._commitments.destination_of(report.transaction_uid) != self._name:
             raise Unreadable("nobody asked this peer for it")
-        failed = {reference.sop_instance_uid: reason for reference, reason in report.failed.items()}
-        committed = [reference.sop_instance_uid for reference in report.committed]
-        self._commitments.report(report.transaction_uid, committed, failed)
+        self._commitments.report(report.transaction_uid, report.committed_uids, report.failed_uids)
 
 
 class Reporter:

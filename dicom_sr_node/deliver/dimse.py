@@ -81,14 +81,14 @@ def association(
             ae_title=peer.ae_title,
             max_pdu=guard.MAX_PDU_BYTES,
             ext_neg=[build_role(wire.SOP_CLASS, scp_role=True)] if reverse else None,
-            tls_args=(tls.for_client(secure, peer), peer.host) if peer.tls else None,
+            tls_args=(tls.for_client(secure, check_host=not peer.certificate_sha256), peer.host) if peer.tls else None,
             evt_handlers=[*guard.handlers(seconds), *handlers],
         )
     except OSError as error:  # a host name that is not known
         raise PeerUnreachable(f"{_name(peer)} cannot be reached: {error.strerror or error}") from error
     if not assoc.is_established:
         raise _why_not(assoc, peer)
-    if peer.tls and not tls.is_certificate_of(assoc.dul.socket and assoc.dul.socket.socket, peer):
+    if peer.tls and not tls.is_certificate_of(guard.connection_of(assoc), peer):
         assoc.abort()
         raise PeerUnreachable(f"{_name(peer)} shows the certificate of somebody else")
     try:

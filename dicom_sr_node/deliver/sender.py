@@ -14,7 +14,7 @@ from pynetdicom import Association
 
 from dicom_sr_node import audit, failpoints, log
 from dicom_sr_node.deliver import dimse, folder
-from dicom_sr_node.deliver.commitment import DAY_S, Asker
+from dicom_sr_node.deliver.commitment import Asker
 from dicom_sr_node.errors import DeliveryError, Fenced, NodeError, PeerBusy, PeerDoubts, PeerRefused, PeerUnreachable
 from dicom_sr_node.records import FOLDER, Delivery
 from dicom_sr_node.settings import Peer, Settings
@@ -53,7 +53,7 @@ class Lane:
         self._peer: Peer | None = settings.peers.get(destination)
         wanted = self._peer is not None and self._peer.commitment != "off"
         self._asker = Asker(settings, destination, self._peer, commitments) if self._peer and wanted else None
-        self._lease_s = 2 * (settings.delivery.connect_timeout_s + settings.delivery.response_timeout_s)
+        self._lease_s = settings.delivery.exchange_s
 
     def step(self, stop: Event) -> bool:
         """Send all that is due, then ask for commitment; False if there was nothing to do."""
@@ -144,7 +144,7 @@ class Lane:
             return False
         if isinstance(error, PeerDoubts):
             return held.failures + 1 < TRIES_OF_A_DOUBTFUL_OBJECT
-        return self._deliveries.age_s(held) < self._settings.retention.undelivered_days * DAY_S
+        return self._deliveries.age_s(held) < self._settings.retention.undelivered_s
 
 
 def _unreadable(error: OSError) -> str:

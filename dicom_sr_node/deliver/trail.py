@@ -10,7 +10,7 @@ from pathlib import Path
 from dicom_sr_node import log
 from dicom_sr_node.errors import Fenced, PeerUnreachable
 from dicom_sr_node.network import tls
-from dicom_sr_node.settings import Peer, Settings
+from dicom_sr_node.settings import Settings
 from dicom_sr_node.store.audit import AuditTrail
 
 _log = log.get("deliver")
@@ -50,9 +50,8 @@ class Trail:
     def _to_collector(self, message: str) -> None:
         audit, limits = self._settings.audit, self._settings.delivery
         if self._connection is None:
-            collector = Peer(ae_title="AUDIT", host=audit.host, port=audit.port, tls=True)
             plain = socket.create_connection((audit.host, audit.port), limits.connect_timeout_s)
-            context = tls.for_client(self._settings.tls, collector)
+            context = tls.for_client(self._settings.tls)
             self._connection = context.wrap_socket(plain, server_hostname=audit.host)
             self._connection.settimeout(limits.response_timeout_s)
         content = _syslog(self._settings.node.ae_title, message).encode()

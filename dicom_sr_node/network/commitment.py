@@ -19,6 +19,7 @@ SOP_INSTANCE = UID("1.2.840.10008.1.20.1.1")
 REQUEST = 1  # action type
 ALL_COMMITTED, SOME_FAILED = 1, 2  # event types
 PROCESSING_FAILURE, NO_SUCH_INSTANCE, CLASS_CONFLICT = 0x0110, 0x0112, 0x0119  # failure reasons, PS3.3 C.14.1.1
+NO_SUCH_ACTION, INVALID_ARGUMENT = 0x0123, 0x0115  # statuses of N-ACTION and N-EVENT-REPORT, PS3.7 C.5
 MOST_REFERENCES = 4000
 TRANSFER_SYNTAXES = [ImplicitVRLittleEndian, ExplicitVRLittleEndian]
 _ITEM = b"\xfe\xff\x00\xe0"
@@ -74,6 +75,16 @@ class Report:
     transaction_uid: str
     committed: Sequence[Reference]
     failed: Mapping[Reference, int]
+
+    @property
+    def committed_uids(self) -> list[str]:
+        """The SOP Instance UIDs."""
+        return [reference.sop_instance_uid for reference in self.committed]
+
+    @property
+    def failed_uids(self) -> dict[str, int]:
+        """SOP Instance UID -> Failure Reason."""
+        return {reference.sop_instance_uid: reason for reference, reason in self.failed.items()}
 
     @property
     def event_type(self) -> int:

@@ -59,11 +59,16 @@ def handlers(limits: Limits, sink: Sink | None = None) -> list[tuple[Any, ...]]:
     return [(evt.EVT_CONN_OPEN, _watch, [limits, sink or Bounded])]
 
 
+def connection_of(assoc: Any) -> socket.socket | None:
+    """The socket of an association; None once it is closed."""
+    wrapper = assoc.dul.socket
+    return None if wrapper is None else wrapper.socket
+
+
 def cut(assoc: Any) -> None:
     """End a connection from within, without a word: what the peer sends cannot be trusted any more."""
-    wrapper = assoc.dul.socket
-    if wrapper is not None and wrapper.socket is not None:
-        wrapper.close()
+    if connection_of(assoc) is not None:
+        assoc.dul.socket.close()
 
 
 def set_options(connection: socket.socket, limits: Limits) -> None:
@@ -105,13 +110,13 @@ def _left(deadline: float) -> float:
 
 def _watch(event: evt.Event, limits: Limits, sink: Sink) -> None:
     assoc = event.assoc
-    wrapper = assoc.dul.socket
-    if wrapper is None or wrapper.socket is None:
+    wrapper, connection = assoc.dul.socket, connection_of(assoc)
+    if connection is None:
         return
-    set_options(wrapper.socket, limits)
+    set_options(connection, limits)
     wrapper.__class__ = _Socket
     wrapper.limits = limits
-    wrapper.first = assoc._server.first_pdu(wrapper.socket) if assoc.is_acceptor else bytearray()
+    wrapper.first = assoc._server.first_pdu(connection) if assoc.is_acceptor else bytearray()
     assoc.dimse = Messages(assoc, limits, sink)
     if assoc.is_acceptor:
         assoc.run = partial(_run, assoc, assoc.run)

@@ -101,9 +101,9 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's t
     def _take_seat(self, assoc: Any) -> bool:
         address = assoc.requestor.address
         with self._lock:
-            mine = assoc.dul.socket and assoc.dul.socket.socket
+            mine = guard.connection_of(assoc)
             self._pending = [(a, ref) for a, ref in self._pending if ref() is not mine]
-            self._seated = [holder for holder in self._seated if holder.is_alive() and _is_connected(holder)]
+            self._seated = [holder for holder in self._seated if holder.is_alive() and guard.connection_of(holder)]
             same = [holder for holder in self._seated if holder.requestor.address == address]
             rivals = same if len(same) >= self._seats.per_address else self._seated
             if len(same) >= self._seats.per_address or len(self._seated) >= self._seats.total:
@@ -139,10 +139,6 @@ def _hang_up(connection: socket.socket | None) -> None:
             connection.shutdown(socket.SHUT_RDWR)
     except OSError:  # gone already
         return
-
-
-def _is_connected(assoc: Any) -> bool:
-    return assoc.dul.socket is not None and assoc.dul.socket.socket is not None
 
 
 def _may_go(assoc: Any) -> bool:

@@ -24,10 +24,13 @@ def for_server(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-def for_client(tls: Tls, peer: Peer) -> ssl.SSLContext:
-    """For associations that go out to a peer; one with a fingerprint need not name its host. Raises ConfigRefused."""
+def for_client(tls: Tls, *, check_host: bool = True) -> ssl.SSLContext:
+    """For connections that go out; a peer that is known by its fingerprint need not name its host.
+
+    Raises ConfigRefused.
+    """
     context = _context(ssl.PROTOCOL_TLS_CLIENT, tls)
-    context.check_hostname = not peer.certificate_sha256
+    context.check_hostname = check_host
     return context
 
 

@@ -11,7 +11,17 @@ from pynetdicom import evt
 
 from dicom_sr_node import log, vouch
 from dicom_sr_node.errors import NodeError, Unreadable
-from dicom_sr_node.network.commitment import REQUEST, SOP_CLASS, SOP_INSTANCE, Report, Request, decoded
+from dicom_sr_node.network.commitment import (
+    INVALID_ARGUMENT,
+    NO_SUCH_ACTION,
+    PROCESSING_FAILURE,
+    REQUEST,
+    SOP_CLASS,
+    SOP_INSTANCE,
+    Report,
+    Request,
+    decoded,
+)
 from dicom_sr_node.network.status import SUCCESS
 from dicom_sr_node.receive import callers
 from dicom_sr_node.settings import Peer
@@ -21,7 +31,6 @@ from dicom_sr_node.store.instances import Instances
 
 _log = log.get("receive")
 
-PROCESSING_FAILURE, NO_SUCH_ACTION, INVALID_ARGUMENT = 0x0110, 0x0123, 0x0115  # PS3.7 C.4, C.5
 _SAME_ASSOCIATION_S = 0.2  # our answer to the request goes out first
 _REVERSE_S = 5.0  # then the peer has let go, and an association of ours brings the report
 _LEASE_S = 60.0
@@ -69,10 +78,9 @@ class CommitmentScp:
         if destination is None or not self._is_from(event.assoc, destination):
             _log.warning("commitment report refused", extra={"why": "nobody asked this peer for it"})
             return PROCESSING_FAILURE, None
-        failed = {reference.sop_instance_uid: reason for reference, reason in report.failed.items()}
-        committed = [reference.sop_instance_uid for reference in report.committed]
-        self._commitments.report(report.transaction_uid, committed, failed)
-        _log.info("commitment reported", extra={"by": destination, "committed": len(committed), "failed": len(failed)})
+        self._commitments.report(report.transaction_uid, report.committed_uids, report.failed_uids)
+        counts = {"committed": len(report.committed), "failed": len(report.failed)}
+        _log.info("commitment reported", extra={"by": destination, **counts})
         return SUCCESS, None
 
     def _is_from(self, assoc: Any, destination: str) -> bool:

@@ -27,7 +27,6 @@ class Incoming(guard.Bounded):
         self._spool, self._most_bytes, self._bytes = spool, most_bytes, 0
         self._draft: Draft | None = None
         self.error: OSError | Unreadable | None = None
-        self.preamble = b""
 
     def write(self, data: Any, /) -> int:
         """Add a fragment."""
@@ -63,9 +62,9 @@ class Incoming(guard.Bounded):
 
     def _open(self) -> Draft:
         if self._draft is None:
-            self.preamble = _preamble(self.assoc, self.message)
+            preamble = _preamble(self.assoc, self.message)
             self._draft = self._spool.draft("in")
-            self._draft.write(self.preamble, hashed=False)
+            self._draft.write(preamble, hashed=False)
         return self._draft
 
 

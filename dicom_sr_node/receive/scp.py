@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from pydicom import Dataset
 from pynetdicom import AE, evt
@@ -61,7 +62,7 @@ class Receiver:
         self._refused, self._refusals = refused, Refusals()
         self._commitment = commitment
         self._reading = threading.Semaphore(1)  # a header can cost a hundred times its size while it is read
-        self._servers: list[Server] = []
+        self._may_store: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # as judged when the association began
         self._ae = self._entity()
 
     def start(self) -> None:
@@ -97,7 +98,6 @@ class Receiver:
         except OSError as error:
             raise NodeError(f"cannot listen on {scp.host}:{port} (scp.host, {key}): {error}") from error
         self._ae._servers.append(server)
-        self._servers.append(server)
         threading.Thread(target=server.serve_forever, name=f"listen {port}", daemon=True).start()
         told = {"ae_title": self._settings.node.ae_title, "host": scp.host, "port": port, "tls": context is not None}
         _log.info("listening", extra=told)
@@ -137,6 +137,7 @@ class Receiver:
             self._refuse(assoc, Caller(title, requestor.address, callers.OTHER_CALLED), REJECT_CALLED)
             return
         verdict = self._judge(assoc, title)
+        self._may_store[assoc] = verdict.may_store
         if not verdict.may_call:
             self._refuse(assoc, Caller(title, requestor.address, verdict.why), REJECT_CALLER)
         elif not assoc._server.seat(assoc):
@@ -145,7 +146,7 @@ class Receiver:
 
     def _judge(self, assoc: Any, title: str) -> Verdict:
         known_only, peers = self._settings.scp.require_known_callers, self._settings.peers
-        connection = assoc.dul.socket.socket if assoc.dul.socket else None
+        connection = guard.connection_of(assoc)
         return callers.judge(title, assoc.requestor.address, connection, peers, known_only=known_only)
 
     def _refuse(self, assoc: Any, caller: Caller, answer: tuple[int, int, int]) -> None:
@@ -173,8 +174,7 @@ class Receiver:
             incoming.drop()
 
     def _store(self, event: evt.Event, incoming: Incoming) -> int:
-        calling_ae = event.assoc.requestor.ae_title.strip()
-        if not self._judge(event.assoc, calling_ae).may_store:
+        if not self._may_store.get(event.assoc, False):
             return NOT_AUTHORISED
         if full := self._spool.is_full(self._settings.disk.reserve_mb):
             _log.error("image not stored", extra={"status": "A700", "why": full})
@@ -191,6 +191,7 @@ class Receiver:
             self._spool.discard("in", stored.name)
             return DATA_SET_DOES_NOT_MATCH
         # A commit that fails may yet have happened: the file stays, and the next start adopts or removes it.
+        calling_ae = event.assoc.requestor.ae_title.strip()
         message = audit.received(self._settings, said, calling_ae, event.assoc.requestor.address)
         new = self._commit(said, stored, syntax, rest, calling_ae, message)
         failpoints.hit("in.committed")
@@ -261,6 +262,6 @@ def _safely(handler: Callable[[evt.Event], tuple[int, None]]) -> Callable[[evt.E
             return handler(event)
         except Exception as error:
             _log.error("commitment failed", extra={"why": log.kind_of(error)})
-            return 0x0110, None  # processing failure, PS3.7 C.4.2
+            return wire.PROCESSING_FAILURE, None
 
     return handle

@@ -6,9 +6,8 @@ import random
 from typing import Any
 
 from sqlalchemy import Engine, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
-from dicom_sr_node.store.engine import now, reading
+from dicom_sr_node.store.engine import again_if_beaten, now, reading
 from dicom_sr_node.store.leases import storable
 from dicom_sr_node.store.tables import destination
 
@@ -66,18 +65,12 @@ class Destinations:
                 for row in connection.execute(statement).mappings()
             }
 
+    @again_if_beaten
     def _set(self, name: str, **values: Any) -> None:
-        statement = update(destination).where(destination.c.name == name).values(**values)
         with self._engine.begin() as connection:
-            if connection.execute(statement).rowcount:
-                return
-        new = {"failures": 0, "closed_until": 0.0, "delivered_at": 0.0, "reason": ""}
-        try:
-            with self._engine.begin() as connection:
+            if not connection.execute(update(destination).where(destination.c.name == name).values(**values)).rowcount:
+                new = {"failures": 0, "closed_until": 0.0, "delivered_at": 0.0, "reason": ""}
                 connection.execute(insert(destination).values(name=name, **(new | values)))
-        except IntegrityError:  # another process was first
-            with self._engine.begin() as connection:
-                connection.execute(statement)
 
 
 def backoff(failures: int, first_s: float, longest_s: float) -> float:

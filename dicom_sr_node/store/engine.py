@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -13,11 +15,14 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, Float, cast, create_engine, event, extract, func, literal_column
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.sql.elements import ColumnElement
 
 from dicom_sr_node.errors import NodeError, NotFound
 from dicom_sr_node.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 30_000
 _MIGRATING = 0x5352_4E4F  # any number that the node alone locks in PostgreSQL
@@ -113,6 +118,19 @@ def now(engine: Engine) -> ColumnElement[float]:
     if engine.dialect.name == "sqlite":
         return literal_column("(julianday('now') - 2440587.5) * 86400.0", Float)
     return cast(extract("epoch", func.clock_timestamp()), Float)
+
+
+def again_if_beaten(write: Callable[P, T]) -> Callable[P, T]:
+    """For a transaction that looks first and then inserts: if another process was first, it looks again."""
+
+    @wraps(write)
+    def tried(*arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return write(*arguments, **named)
+        except IntegrityError:
+            return write(*arguments, **named)
+
+    return tried
 
 
 @contextmanager

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Connection, Engine, exists, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
 from dicom_sr_node.errors import NotFound
 from dicom_sr_node.records import Identity, Instance, Priority, State, Stored
 from dicom_sr_node.store import audit
-from dicom_sr_node.store.engine import now, reading
+from dicom_sr_node.store.engine import again_if_beaten, now, reading
 from dicom_sr_node.store.leases import NEW, storable
 from dicom_sr_node.store.tables import delivery, event, instance, job, output
 
@@ -28,6 +27,7 @@ class Instances:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
+    @again_if_beaten
     def receive(
         self,
         identity: Identity,
@@ -44,7 +44,7 @@ class Instances:
         None: the same bytes under the same UID are already here, and `stored` is not needed. The same UID with other
         content is another image and is kept beside the first. delay_s: how long its job waits at least.
         """
-        row = {
+        row: dict[str, Any] = {
             **vars(identity),
             "transfer_syntax_uid": transfer_syntax_uid,
             "calling_ae": storable(calling_ae),
@@ -54,12 +54,6 @@ class Instances:
             "received_at": now(self._engine),
         }
         way = {"priority": priority, "run_at": now(self._engine) + delay_s, "updated_at": now(self._engine)}
-        try:
-            return self._receive(row, way, message)
-        except IntegrityError:  # the same bytes were committed by another process just now
-            return self._receive(row, way, message)
-
-    def _receive(self, row: dict[str, Any], way: dict[str, Any], message: str) -> int | None:
         with self._engine.begin() as connection:
             audit.note(connection, message)
             same_uid = connection.execute(

@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Engine, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from dicom_sr_node.errors import NotFound
 from dicom_sr_node.records import Job, Reason, State, Stored
 from dicom_sr_node.store import leases
-from dicom_sr_node.store.engine import now, reading
+from dicom_sr_node.store.engine import again_if_beaten, now, reading
 from dicom_sr_node.store.instances import journal
 from dicom_sr_node.store.tables import delivery, instance, job, output
 
@@ -40,6 +39,7 @@ class Jobs:
         """Give back what a dead process of this slot held."""
         return leases.release(self._engine, job, worker)
 
+    @again_if_beaten
     def done(
         self,
         held: Job,
@@ -52,18 +52,6 @@ class Jobs:
         objects: for each one the columns of `output` that describe it, and its file. Returns the files that are not
         needed: an output of the same SOP Instance UID is already there, and the first one stays.
         """
-        try:
-            return self._done(held, objects, destinations, quality)
-        except IntegrityError:  # an output of the same UID was committed by another process just now
-            return self._done(held, objects, destinations, quality)
-
-    def _done(
-        self,
-        held: Job,
-        objects: Sequence[tuple[dict[str, Any], Stored]],
-        destinations: Sequence[str],
-        quality: Mapping[str, object],
-    ) -> list[Stored]:
         clock, spare = now(self._engine), []
         with self._engine.begin() as connection:
             values = {"state": State.DONE, "reason": "", "skipped": "", "quality": json.dumps(quality)}

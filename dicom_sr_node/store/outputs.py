@@ -96,10 +96,6 @@ class Deliveries:
         values["run_at"] = now(self._engine) + delay_s
         self._write(held, "delivery failed", f"to {held.destination}: {reason}", reason=reason, **values)
 
-    def put_back(self, held: Delivery) -> None:
-        """Give one back untried."""
-        leases.put_back(self._engine, delivery, held.id, held.attempt)
-
     def age_s(self, held: Delivery) -> float:
         """How long ago the object was made."""
         made = select(now(self._engine) - output.c.created_at).where(output.c.id == held.output_id)
