@@ -22,14 +22,13 @@ from typing import Any
 from dicom_sr_node import __version__, locks
 from dicom_sr_node.app import Store
 from dicom_sr_node.errors import NodeError, NotFound
-from dicom_sr_node.schedule import PURGE_LOCK
+from dicom_sr_node.schedule import PURGE_LOCK, PURGE_PATIENCE_S
 from dicom_sr_node.spool import PLACES, Place, Spool, sync_folder, write
 from dicom_sr_node.store import dump
 from dicom_sr_node.store import engine as database
 from dicom_sr_node.store.invariants import File
 
 _MANIFEST, _ROWS = "backup.json", "database.jsonl"
-_PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def backup(store: Store, spool: Spool, folder: Path) -> Copied:
     if folder.exists() and any(folder.iterdir()) and not (folder / _MANIFEST).is_file():
         raise NodeError(f"{folder} is not empty and holds no backup: name another folder")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = locks.take(spool.root, PURGE_LOCK, _PATIENCE_S)
+    lock = locks.take(spool.root, PURGE_LOCK, PURGE_PATIENCE_S)
     try:
         count, digest = _write_rows(store, folder / f"{_ROWS}.part")
         missing: list[str] = []

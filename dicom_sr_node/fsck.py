@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dicom_sr_node import locks
 from dicom_sr_node.pixels.header import data_set_sha256
-from dicom_sr_node.schedule import ORPHAN_AGE_S
+from dicom_sr_node.schedule import ORPHAN_AGE_S, PURGE_LOCK, PURGE_PATIENCE_S
 from dicom_sr_node.spool import PLACES, Place, Spool
 from dicom_sr_node.store.invariants import File, Invariants
 
@@ -29,7 +30,19 @@ class Findings:
 def check(
     spool: Spool, invariants: Invariants, *, quick: bool = False, progress: Progress = lambda fraction: None
 ) -> Findings:
-    """Read every file and compare its hash; `quick` only compares lengths."""
+    """Read every file and compare its hash; `quick` only compares lengths.
+
+    Nothing is purged meanwhile: a file that goes while it is looked for would be told as lost. Raises AlreadyRunning
+    while a backup holds the files for long.
+    """
+    lock = locks.take(spool.root, PURGE_LOCK, PURGE_PATIENCE_S)
+    try:
+        return _check(spool, invariants, quick, progress)
+    finally:
+        lock.free()
+
+
+def _check(spool: Spool, invariants: Invariants, quick: bool, progress: Progress) -> Findings:
     found = Findings(violations=invariants.broken())
     lying = {place: spool.names(place) for place in PLACES}  # before the rows: what gets its row meanwhile is no orphan
     rows = dict(zip(PLACES, (invariants.received(), invariants.derived()), strict=True))

@@ -24,7 +24,8 @@ _log = log.get("schedule")
 SWEEP_EVERY_S = 600
 REFUSALS_EVERY_S = 2
 ORPHAN_AGE_S = 3600  # a worker commits within seconds of the rename; what has no row after so long never will
-PURGE_LOCK = "purge"  # also taken by `backup`
+PURGE_LOCK = "purge"  # also taken by `backup` and `fsck`
+PURGE_PATIENCE_S = 600.0  # how long these wait for it
 
 Tick = Callable[[], object]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,6 +50,8 @@ class Trail:
 
     def _to_collector(self, message: str) -> None:
         audit, limits = self._settings.audit, self._settings.delivery
+        if self._connection is not None and _is_over(self._connection):
+            self.close()
         if self._connection is None:
             plain = socket.create_connection((audit.host, audit.port), limits.connect_timeout_s)
             context = tls.for_client(self._settings.tls)
@@ -74,6 +77,20 @@ def pass_on(outbox: AuditTrail, trail: Trail, slot: str) -> bool:
     except Fenced as error:
         _log.warning("fenced", extra={"why": error})
     return True
+
+
+def _is_over(connection: socket.socket) -> bool:
+    """Whether the collector has hung up: what is written then would vanish, for RFC 5425 acknowledges nothing."""
+    patience_s = connection.gettimeout()
+    connection.setblocking(False)
+    try:
+        return not connection.recv(1)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return False
+    except OSError:
+        return True
+    finally:
+        connection.settimeout(patience_s)
 
 
 def _syslog(ae_title: str, message: str) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from kit import Archive, Node, Outbox, free_port, started
+from kit import Archive, Node, Outbox, free_port, image, save, started, wait_until
 from sqlalchemy import update
 
-from dicom_sr_node.records import FOLDER, Priority
+from dicom_sr_node.records import FOLDER, Priority, State
 from dicom_sr_node.store import tables
 
 NEVER = Event()
@@ -101,6 +102,34 @@ def test_stat_goes_first_and_backfill_last(outbox: Outbox) -> None:
     with started(archive(outbox)) as pacs:
         outbox.lane("ARCHIVE").step(NEVER)
         assert pacs.uids == [results[priority].SOPInstanceUID for priority in Priority]
+
+
+def window(opens_in_h: float, closes_in_h: float) -> str:
+    """From now, in local time."""
+    now = datetime.now().astimezone()
+    return "-".join((now + timedelta(hours=hours)).strftime("%H:%M") for hours in (opens_in_h, closes_in_h))
+
+
+def test_backfill_waits_for_its_window_while_the_rest_goes_on(tmp_path: Path) -> None:
+    rules = '[[rules]]\nname = "old"\nmatch.modality = ["CR"]\npriority = "backfill"\n[[rules]]\nname = "rest"\n'
+    node = Node.configure(tmp_path, more=rules)
+    node.change("lease_s = 5", f'lease_s = 5\noff_peak = "{window(2, 4)}"')
+    with started(node):
+        old, new = image(32, modality="CR", number=1), image(32, modality="DX", number=2)
+        node.storescu(save(old, tmp_path / "old.dcm"))
+        node.storescu(save(new, tmp_path / "new.dcm"))
+        wait_until(lambda: node.store.jobs.counts()[State.DONE] == 1, 60, "the routine image")
+        waiting = node.store.jobs.of_image(str(old.SOPInstanceUID))
+        assert waiting is not None
+        assert waiting.state == State.READY
+        assert 1.9 < (waiting.run_at - time.time()) / 3600 < 2.01
+    node.change(node.settings.work.off_peak, window(-1, 1))
+    with started(node):
+        node.storescu(save(image(32, modality="CR", number=3), tmp_path / "third.dcm"))
+        wait_until(lambda: node.store.jobs.counts()[State.DONE] == 2, 60, "what came within the window")
+        with node.store.engine.begin() as connection:
+            connection.execute(update(tables.job).values(run_at=0.0))
+        node.wait(jobs=3)
 
 
 def test_a_peer_that_left_the_configuration_makes_its_deliveries_dead(outbox: Outbox) -> None:

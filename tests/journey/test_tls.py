@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import socket
 import ssl
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
+from xml.etree import ElementTree as Xml
 
 import pytest
-from kit import Node, Orthanc, Outbox, free_port, image, need, run, save, srnode, started
+from kit import Node, Orthanc, Outbox, free_port, image, need, run, save, srnode, started, wait_until
 from pynetdicom import AE, Association
+
+from dicom_sr_node import audit
+from dicom_sr_node.deliver.trail import Trail, pass_on
 
 NEVER = Event()
 
@@ -214,6 +221,97 @@ def test_a_peer_with_another_certificate_gets_nothing_and_the_result_waits(
     assert outbox.states("ORTHANC") == {"ready": 1}
     assert orthanc.instances() == []
     outbox.close()
+
+
+class Collector:
+    """Takes syslog over TLS (RFC 5425), `each` so many messages on a connection, and then hangs up."""
+
+    def __init__(self, certificate: tuple[Path, Path], ca: Authority, each: int = 1000) -> None:
+        self._how = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._how.load_cert_chain(*certificate)
+        self._how.load_verify_locations(ca.path("crt"))
+        self._how.verify_mode = ssl.CERT_REQUIRED
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port, self.each = self._server.getsockname()[1], each
+        self.messages: list[str] = []
+        self.connections = 0
+        self._thread = Thread(target=self._serve)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._server.close()
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                plain, _ = self._server.accept()
+            except OSError:
+                return
+            with plain, suppress(OSError), self._how.wrap_socket(plain, server_side=True) as connection:
+                self.connections += 1
+                with connection.makefile("rb") as stream:
+                    for _ in range(self.each):
+                        if not (length := self._length(stream)):
+                            break
+                        self.messages.append(stream.read(length).decode("utf-8"))
+
+    def _length(self, stream: BufferedReader) -> int:
+        digits = b""
+        while (digit := stream.read(1)).isdigit():
+            digits += digit
+        assert digit in (b" ", b"")
+        return int(digits or 0)
+
+
+@pytest.fixture
+def collector(ca: Authority) -> Iterator[Collector]:
+    with started(Collector(ca.sign("collector"), ca, each=2)) as collector:
+        yield collector
+
+
+def trail_to(collector: Collector, folder: Path, ca: Authority) -> tuple[Outbox, Trail]:
+    """A node's trail, and its outbox with nothing in it."""
+    more = section(ca, free_port()) + f'[audit]\nto = "syslog"\nhost = "127.0.0.1"\nport = {collector.port}\n'
+    outbox = Outbox.of(Node.configure(folder, more=more).settings)
+    return outbox, Trail(outbox.settings)
+
+
+def test_the_audit_trail_goes_to_syslog_over_tls_whole_and_in_order(
+    collector: Collector, tmp_path: Path, ca: Authority
+) -> None:
+    outbox, trail = trail_to(collector, tmp_path, ca)
+    for number in range(5):
+        outbox.store.audit.add(audit.started(outbox.settings, f"role {number} Łódź"))
+    for told in range(1, 6):
+        assert pass_on(outbox.store.audit, trail, "d")
+        wait_until(lambda told=told: len(collector.messages) == told, 20, f"message {told}")
+        time.sleep(0.2)  # for the collector to have hung up after every second
+    assert not pass_on(outbox.store.audit, trail, "d")
+    trail.close()
+    outbox.close()
+    assert collector.connections == 3
+    for number, message in enumerate(collector.messages):
+        header, _, xml = message.partition("\ufeff")
+        assert re.fullmatch(r"<85>1 \d{4}-\d\d-\d\dT[\d:.]+\+00:00 \S+ SRNODE \d+ DICOM\+RFC3881 - ", header)
+        assert f"role {number} Łódź" in xml
+        assert Xml.fromstring(xml).tag == "AuditMessage"  # noqa: S314 - our own
+
+
+def test_a_foreign_collector_learns_nothing_and_the_trail_waits(tmp_path: Path, ca: Authority) -> None:
+    with started(Collector(Authority(tmp_path / "foreign").sign("collector"), ca)) as foreign:
+        outbox, trail = trail_to(foreign, tmp_path, ca)
+        outbox.store.audit.add(audit.started(outbox.settings, "work"))
+        assert not pass_on(outbox.store.audit, trail, "d")
+        outbox.close()
+    assert foreign.messages == []
+    held = outbox.store.audit.claim("d", 60)
+    assert held is not None
+    assert held.failures == 1
 
 
 def test_storescu_sends_over_tls(node: Node, ca: Authority, tmp_path: Path) -> None:
