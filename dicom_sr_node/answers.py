@@ -1,12 +1,23 @@
-"""What the computing process tells the supervisor of a worker."""
+"""What the supervisor of a worker and the computing process say to each other."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from dicom_sr_node.records import Reason, State, Stored
+from dicom_sr_node.records import Origin, Reason, State, Stored
+
+
+@dataclass(frozen=True)
+class Task:
+    """An image to be worked on. model, shadow: names of weights, nothing for those of the configuration or none."""
+
+    path: Path
+    origin: Origin
+    model: str = ""
+    shadow: str = ""
 
 
 @dataclass(frozen=True)
@@ -18,13 +29,26 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Made:
-    """The child has kept what it made of an image: each object as the columns of `output` and its file."""
+class Kept:
+    """One object that was made: the columns of `output`, its file, where it goes.
 
-    objects: tuple[tuple[dict[str, Any], Stored], ...]
-    destinations: tuple[str, ...]
+    compared: of a shadow, the numbers that hold it against what is sent.
+    """
+
+    columns: Mapping[str, Any]
+    stored: Stored
+    destinations: tuple[str, ...] = ()
+    compared: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """The child has kept what it made of an image."""
+
+    objects: tuple[Kept, ...]
     quality: Mapping[str, object]
     dropped: tuple[str, ...]  # elements of the source that are not in the derived image, by name
+    left_out: tuple[str, ...] = ()  # why some of what the rule asks for was not made
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from dicom_sr_node.store.instances import Instances
 from dicom_sr_node.store.jobs import Jobs
 from dicom_sr_node.store.outputs import Deliveries, Outputs
 from dicom_sr_node.store.refused import Refused
+from dicom_sr_node.store.service import Service
 from dicom_sr_node.store.slots import Slots
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Store:
     refused: Refused
     audit: AuditTrail
     slots: Slots
+    service: Service
 
 
 def store(settings: Settings, *, must_exist: bool = False) -> Store:
@@ -63,6 +65,7 @@ def store(settings: Settings, *, must_exist: bool = False) -> Store:
         Refused(engine),
         AuditTrail(engine),
         Slots(engine),
+        Service(engine),
     )
 
 
@@ -139,7 +142,7 @@ def work(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
 
     slot = _slot(settings, "work", patience_s)
     with _role(settings, slot, f"model {settings.model.name}, not yet loaded") as mine:
-        worker = Worker(settings, mine.spool, mine.store.instances, mine.store.jobs, mine.name)
+        worker = Worker(settings, mine.spool, mine.store.instances, mine.store.jobs, mine.store.service, mine.name)
         worker.run(stop, on_ready=lambda note: mine.store.slots.announce(mine.name, _here(note)))
 
 

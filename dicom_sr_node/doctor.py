@@ -54,7 +54,7 @@ def examine(settings: Settings, store: Store, spool: Spool) -> Iterator[Check]:
     yield _database(store)
     yield _clock(store)
     yield from _ports(settings)
-    yield _model(settings)
+    yield _model(settings, store)
     for name, peer in settings.peers.items():
         yield from _peer(settings, store, name, peer)
 
@@ -128,13 +128,13 @@ def _ports(settings: Settings) -> Iterator[Check]:
             yield Check("port", Verdict.WARN, told, f"if this is not the node itself, change {key} or scp.host")
 
 
-def _model(settings: Settings) -> Check:
-    from model import checkpoint
-    from model.upscaler import Upscaler
+def _model(settings: Settings, store: Store) -> Check:
+    from dicom_sr_node.models import Shelf
 
+    name = store.service.now().active or settings.model.name
     try:
-        upscaler = Upscaler.load(settings.model.name, settings.model.device)
-    except (checkpoint.CheckpointError, ValueError) as error:
+        upscaler = Shelf(settings.node.spool).load(name, settings.model.device)
+    except NodeError as error:
         return Check("model", Verdict.FAIL, str(error), "see `srnode models ls`; model.name, model.device")
     told = f"{upscaler.card.identity} on {upscaler.device}, its hash is right"
     return Check("model", Verdict.PASS, told)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset
 
 from dicom_sr_node import quality
@@ -17,21 +19,27 @@ from dicom_sr_node.derive.image import DerivedImage
 from dicom_sr_node.derive.report import report
 from dicom_sr_node.errors import Skipped
 from dicom_sr_node.pixels import header
-from dicom_sr_node.pixels.reader import Admission, Reader
+from dicom_sr_node.pixels.frame import Frame
+from dicom_sr_node.pixels.reader import Admission, Planned, Reader
 from dicom_sr_node.quality import Quality
-from dicom_sr_node.records import Kind, Reason
-from dicom_sr_node.settings import Derive, Rule
+from dicom_sr_node.records import Kind, Origin, Reason
+from dicom_sr_node.routing import Form
+from dicom_sr_node.settings import Derive, Label, Rule
 from model.checkpoint import Card
 from model.upscaler import NotFinite, Upscaler
+
+Models = Callable[[str], Upscaler]  # by the name that a form has
 
 
 @dataclass(frozen=True)
 class Derived:
-    """What was made of an image."""
+    """What was made of an image in one form."""
 
-    rule: Rule
+    form: Form
+    card: Card
     scale: int
     quality: Quality
+    pixels: NDArray[Any]  # (sH, sW), without any label
     image: DerivedImage
     extras: dict[Kind, Dataset]  # heat map, report; none by default
 
@@ -41,21 +49,52 @@ class Derived:
         yield from self.extras.items()
 
 
+@dataclass(frozen=True)
+class Processed:
+    """All that was made of an image, and why some of what its rule asks for was not."""
+
+    rule: Rule
+    results: tuple[Derived, ...]
+    left_out: tuple[str, ...]
+
+
 def process(
     path: Path,
     reader: Reader,
-    upscaler: Upscaler,
+    models: Models,
     *,
     admission: Admission,
     wanted: Derive,
     now: datetime,
+    origin: Origin = Origin(),  # noqa: B008 - frozen
     progress: Callable[[float], None] = lambda fraction: None,
-) -> Derived:
-    """One image. Raises Skipped, Unreadable, Undecodable, DecoderDied."""
-    admitted = reader.admit(path, admission)
-    frame, scale, rule = admitted.frame, admitted.scale, admitted.rule
+) -> Processed:
+    """One image, in each form that its rule asks for. Raises Skipped, Unreadable, Undecodable, DecoderDied."""
+    admitted = reader.admit(path, admission, origin)
+    results: list[Derived] = []
+    refusals: list[Skipped] = []
+    made: dict[tuple[str, int], NDArray[Any]] = {}  # pixels do not depend on the label
+    for planned in admitted.plan:
+        upscaler, key = models(planned.form.model), (planned.form.model, planned.scale)
+        try:
+            if key not in made:
+                made[key] = _upscaled(admitted.frame, planned.scale, upscaler, progress)
+            found = quality.judge(admitted.frame, made[key], upscaler.card)
+            if not found.is_exact or (not found.is_usual and admitted.rule.unusual == "skip"):
+                raise Skipped(Reason.QUALITY, found.told, found.numbers)
+        except Skipped as reason:
+            refusals.append(reason)
+            continue
+        results.append(_derived(path, admitted.frame, made[key], found, planned, upscaler.card, wanted, now))
+    if not results:
+        raise refusals[0]
+    return Processed(admitted.rule, tuple(results), (*admitted.left_out, *map(str, refusals)))
+
+
+def _upscaled(frame: Frame, scale: int, upscaler: Upscaler, progress: Callable[[float], None]) -> NDArray[Any]:
+    """(sH, sW). Raises Skipped."""
     try:
-        pixels = upscaler.upscale(
+        return upscaler.upscale(
             frame.values,
             scale,
             value_range=frame.measured_range,
@@ -65,11 +104,21 @@ def process(
         )
     except NotFinite as error:
         raise Skipped(Reason.QUALITY, str(error)) from error
-    found = quality.judge(frame, pixels, upscaler.card)
-    if not found.is_exact or (not found.is_usual and rule.unusual == "skip"):
-        raise Skipped(Reason.QUALITY, found.told, found.numbers)
+
+
+def _derived(
+    path: Path,
+    frame: Frame,
+    pixels: NDArray[Any],
+    found: Quality,
+    planned: Planned,
+    card: Card,
+    wanted: Derive,
+    now: datetime,
+) -> Derived:
+    """The objects of one form. Raises Unreadable."""
     source = header.read(path, pixels=False)
-    maker = maker_of(upscaler.card, scale, wanted.label)
+    maker = maker_of(card, planned.scale, planned.form.label)
     with header.usable():
         image = DerivedImage(source, frame, pixels, maker=maker, now=now, remark=found.remark)
         extras: dict[Kind, Dataset] = {}
@@ -77,12 +126,26 @@ def process(
             extras[Kind.HEAT_MAP] = heat_map(source, frame, found, maker, now)
         if wanted.report:
             extras[Kind.REPORT] = report(source, image, found, maker, now)
-    return Derived(rule, scale, found, image, extras)
+    return Derived(planned.form, card, planned.scale, found, pixels, image, extras)
 
 
-def maker_of(card: Card, scale: int, label: Literal["burned", "overlay", "none"]) -> Maker:
+def maker_of(card: Card, scale: int, label: Label) -> Maker:
     """The part of a card that a derived object depends on."""
     return Maker(model=card.name, version=card.version, sha256=card.sha256, scale=scale, label=label)
+
+
+def compare(shadow: Derived, sent: Derived) -> dict[str, Any]:
+    """How far two results of one image are apart: in stored values, and what each added."""
+    apart = shadow.pixels.astype(np.float64) - sent.pixels.astype(np.float64)
+    return {
+        "against": sent.card.identity,
+        "apart_rms": round(float(np.sqrt((apart**2).mean())), 4),
+        "apart_max": round(float(np.abs(apart).max()), 1),
+        "added_share": shadow.quality.numbers["added_share"],
+        "added_share_sent": sent.quality.numbers["added_share"],
+        "score": shadow.quality.numbers["score"],
+        "score_sent": sent.quality.numbers["score"],
+    }
 
 
 def describe(kind: Kind, ds: Dataset, card: Card, scale: int) -> dict[str, Any]:

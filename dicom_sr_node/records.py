@@ -55,6 +55,7 @@ class Kind(StrEnum):
     IMAGE = "image"  # the derived image; the others accompany it
     HEAT_MAP = "heat map"
     REPORT = "report"
+    SHADOW = "shadow"  # an image of weights that are only compared; it is sent nowhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,20 @@ class Identity:
     study_uid: str
     series_uid: str
     modality: str
-    patient_id: str  # for the audit trail; never in a log, a file name or an error
+    # Who it is of: for the audit trail and the dashboard's search; never in a log, a file name or an error.
+    patient_id: str
+    patient_name: str = ""
+    accession: str = ""
+    study_date: str = ""  # YYYYMMDD, or nothing
+    body_part: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Who called whom when an image came; nothing of a file that came otherwise."""
+
+    calling_ae: str = ""
+    called_ae: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +103,24 @@ class Instance:
     series_uid: str
     modality: str
     patient_id: str
+    patient_name: str
+    accession: str
+    study_date: str
+    body_part: str
     transfer_syntax_uid: str
     calling_ae: str
+    called_ae: str
     file: str
     sha256: str  # of the data set as received, without file meta information
     bytes: int
     received_at: float
     held: bool  # by hand: never purged
     purged_at: float  # when its files were removed, long after all was delivered; 0 while they are here
+
+    @property
+    def origin(self) -> Origin:
+        """Who called whom."""
+        return Origin(calling_ae=self.calling_ae, called_ae=self.called_ae)
 
 
 @dataclass(frozen=True, kw_only=True)

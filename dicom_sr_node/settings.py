@@ -6,6 +6,7 @@ Precedence: `SRNODE__SECTION__KEY` in the environment, then the file, then the d
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import re
 import tomllib
@@ -14,7 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from dicom_sr_node.errors import ConfigRefused
 from dicom_sr_node.records import FOLDER
@@ -36,6 +37,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
+Label = Literal["burned", "overlay", "none"]
+Scale = Literal["auto", 2, 4]
 _DAY_S = 86_400.0
 Days = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -175,7 +178,7 @@ class Model(Frozen):
 
     name: Name = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    scale: Literal["auto", 2, 4] = "auto"
+    scale: Scale = "auto"
     max_output_megapixels: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 64
 
 
@@ -194,7 +197,7 @@ class Work(Frozen):
 class Derive(Frozen):
     """How derived objects look, and what is made beside them."""
 
-    label: Literal["burned", "overlay", "none"] = "burned"
+    label: Label = "burned"
     heat_map: bool = False
     report: bool = False
 
@@ -230,9 +233,28 @@ class Peer(Frozen):
 
 
 class Match(Frozen):
-    """Conditions on an image; all that are given must hold."""
+    """Conditions on an image; all that are given must hold.
 
-    modality: tuple[str, ...] = ()
+    Texts may have the wildcards of a shell and are compared without regard to case; AE titles are themselves.
+    """
+
+    modality: tuple[Name, ...] = ()
+    body_part: tuple[Name, ...] = ()
+    view: tuple[Name, ...] = ()
+    station: tuple[Name, ...] = ()
+    calling_ae: tuple[AETitle, ...] = ()
+    called_ae: tuple[AETitle, ...] = ()
+    min_megapixels: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    max_megapixels: Annotated[float, Field(gt=0)] = math.inf
+
+
+class Target(Frozen):
+    """A peer that gets the results of a rule; what is not given here is the rule's, and else the node's."""
+
+    peer: Name
+    model: Name | None = None
+    scale: Scale | None = None
+    label: Label | None = None
 
 
 class Rule(Frozen):
@@ -240,8 +262,13 @@ class Rule(Frozen):
 
     name: Name
     match: Match = Match()
-    send_to: tuple[str, ...] = ()
+    fallback: bool = False
+    send_to: tuple[Annotated[Target, BeforeValidator(lambda to: {"peer": to} if isinstance(to, str) else to)], ...] = ()
+    model: Name | None = None
+    scale: Scale | None = None
+    label: Label | None = None
     priority: Literal["stat", "routine", "backfill"] = "routine"
+    off_peak: Window = ""
     unusual: Literal["skip", "send"] = "skip"
     contact: str = ""
     comment: str = ""
@@ -264,6 +291,11 @@ class Settings(Frozen):
     peers: Mapping[str, Peer] = {}
     rules: tuple[Rule, ...] = ()
 
+    @property
+    def ae_titles(self) -> frozenset[str]:
+        """What this node answers to: its own title, and those by which rules tell images apart."""
+        return frozenset((self.node.ae_title, *(title for rule in self.rules for title in rule.match.called_ae)))
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
         names = [rule.name for rule in self.rules]
@@ -274,14 +306,17 @@ class Settings(Frozen):
         without = [name for name, peer in self.peers.items() if peer.tls and not self.tls.certificate]
         if without:
             raise ValueError(f"peer {without[0]!r} speaks TLS: set tls.certificate, private_key and authorities")
+        if sum(rule.fallback for rule in self.rules) > 1:
+            raise ValueError("two rules are the fallback: the one that takes what no other rule does")
         if FOLDER in self.peers:
             raise ValueError(f"no peer can be named {FOLDER!r}: this is the destination of results without a peer")
         for rule in self.rules:
-            if len(set(rule.send_to)) < len(rule.send_to):
+            peers = [to.peer for to in rule.send_to]
+            if len(set(peers)) < len(peers):
                 raise ValueError(f"rule {rule.name!r} names a peer twice in send_to")
             if names.count(rule.name) > 1:
                 raise ValueError(f"two rules are named {rule.name!r}")
-            for peer in rule.send_to:
+            for peer in peers:
                 if peer not in self.peers:
                     known = ", ".join(self.peers) or "none"
                     raise ValueError(f"rule {rule.name!r} sends to {peer!r}, which is no peer; known peers: {known}")
@@ -351,14 +386,17 @@ def _mistakes(error: ValidationError, path: Path | None, text: str, overrides: M
         yield f"  {key or 'rules'}: {what} ({where})"
 
 
+_TABLES: dict[str, type[BaseModel]] = {"peers": Peer, "rules": Rule, "send_to": Target}
+
+
 def _nearest(keys: list[str]) -> str:
     """The known key that a misspelt one probably means."""
     model: type[BaseModel] = Settings
     inner = iter(keys[:-1])
     for key in inner:
-        if key in ("peers", "rules"):
-            model = Peer if key == "peers" else Rule
-            next(inner, None)  # a peer's name, a rule's position
+        if key in _TABLES:
+            model = _TABLES[key]
+            next(inner, None)  # a peer's name, the position of a rule or target
         else:
             model = model.model_fields[key].annotation  # type: ignore[assignment]
     close = get_close_matches(keys[-1], model.model_fields, n=1)

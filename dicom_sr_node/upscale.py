@@ -17,14 +17,14 @@ from PIL import Image, PngImagePlugin
 from dicom_sr_node import __version__
 from dicom_sr_node.derive import encoding
 from dicom_sr_node.derive import label as labels
-from dicom_sr_node.derive.identity import Label
 from dicom_sr_node.errors import NodeError, NotFound, Unreadable
 from dicom_sr_node.pixels import gate
 from dicom_sr_node.pixels.frame import Frame
 from dicom_sr_node.pixels.reader import Admission, Reader
 from dicom_sr_node.process import process
 from dicom_sr_node.records import Kind
-from dicom_sr_node.settings import Derive
+from dicom_sr_node.routing import IN_SERVICE, Form
+from dicom_sr_node.settings import Derive, Label, Model, Rule
 from model.upscaler import Upscaler
 
 DICOM = (".dcm", ".dicom", ".ima")
@@ -47,7 +47,8 @@ class Batch:
 
     reader: Reader
     upscaler: Upscaler
-    admission: Admission
+    rules: tuple[Rule, ...]
+    limits: Model
     wanted: Derive
     label: Label | None
     output: Path
@@ -74,10 +75,24 @@ class Batch:
         if picture:
             self._picture(path, target, progress)
             return target
-        wanted = self.wanted.model_copy(update={"label": self.label} if self.label else {})
-        derived = process(
-            path, self.reader, self.upscaler, admission=self.admission, wanted=wanted, now=now, progress=progress
+        label = self.label or self.wanted.label
+        admission = Admission(
+            self.rules,
+            self.limits,
+            label,
+            {IN_SERVICE: self.upscaler.scales},
+            only=Form(IN_SERVICE, self.limits.scale, label, ()),
         )
+        made = process(
+            path,
+            self.reader,
+            lambda name: self.upscaler,
+            admission=admission,
+            wanted=self.wanted,
+            now=now,
+            progress=progress,
+        )
+        derived = made.results[0]
         for kind, ds in derived.objects():
             beside = f"{target.stem} {kind}{target.suffix}".replace(" ", "-")
             _write(target if kind is Kind.IMAGE else target.with_name(beside), encoding.plain(ds))
@@ -106,7 +121,9 @@ class Batch:
     def _picture(self, path: Path, target: Path, progress: Progress) -> None:
         values = read_picture(path)
         rows, columns = values.shape
-        scale = gate.scale_for(rows, columns, self.admission.model, self.upscaler.scales)
+        scale = gate.scale_for(
+            rows, columns, self.limits.scale, self.upscaler.scales, self.limits.max_output_megapixels
+        )
         result = self.upscaler.upscale(values, scale, progress=progress)
         if self.label == "burned":
             limits = np.iinfo(values.dtype)

@@ -11,17 +11,17 @@ import signal
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from threading import Event
 
 from dicom_sr_node import failpoints, log, steps
-from dicom_sr_node.answers import Ended, Failed, Made, Ready
+from dicom_sr_node.answers import Ended, Failed, Made, Ready, Task
 from dicom_sr_node.errors import Fenced, NodeError
 from dicom_sr_node.records import Job, State
 from dicom_sr_node.settings import Settings
 from dicom_sr_node.spool import Spool
 from dicom_sr_node.store.instances import Instances
 from dicom_sr_node.store.jobs import Jobs
+from dicom_sr_node.store.service import Service
 
 _log = log.get("work")
 
@@ -57,10 +57,10 @@ class Child:
         failpoints.disarm_children()
         theirs.close()
 
-    def ask(self, path: Path) -> None:
-        """Hand over a source file. Raises ChildDied."""
+    def ask(self, task: Task) -> None:
+        """Hand over an image. Raises ChildDied."""
         try:
-            self._pipe.send(path)
+            self._pipe.send(task)
         except OSError as error:
             raise self._obituary() from error
 
@@ -85,8 +85,11 @@ class Child:
 class Worker:
     """Works until it is stopped."""
 
-    def __init__(self, settings: Settings, spool: Spool, instances: Instances, jobs: Jobs, name: str) -> None:
+    def __init__(
+        self, settings: Settings, spool: Spool, instances: Instances, jobs: Jobs, service: Service, name: str
+    ) -> None:
         self._settings, self._spool, self._instances, self._jobs = settings, spool, instances, jobs
+        self._service = service
         self._slot, self._spool_slot = name, spool.tmp.name
         self._child: Child | None = None
 
@@ -136,7 +139,7 @@ class Worker:
             return
         started = time.monotonic()
         try:
-            child.ask(self._spool.path("in", self._instances.get(held.instance_id).file))
+            child.ask(self._task(held))
             said = self._wait(child, held, stop)
         except ChildDied as error:
             self._end_child()
@@ -150,6 +153,11 @@ class Worker:
         if isinstance(said, Made):
             told["dropped"] = ",".join(said.dropped) or "-"
         _log.info("worked", extra=told)
+
+    def _task(self, held: Job) -> Task:
+        image, in_service = self._instances.get(held.instance_id), self._service.now()
+        path = self._spool.path("in", image.file)
+        return Task(path, image.origin, in_service.model_for(image.series_uid), in_service.shadow)
 
     def _wait(self, child: Child, held: Job, stop: Event) -> Made | Ended | Failed | None:
         """The child's answer, while the lease is renewed; None if the worker is stopping. Raises ChildDied, Fenced."""
@@ -173,7 +181,7 @@ class Worker:
         """Write down how a try ended (None: not finished, no failure); what somebody else took over is dropped."""
         try:
             if isinstance(said, Made):
-                for stored in self._jobs.done(held, said.objects, said.destinations, said.quality):
+                for stored in self._jobs.done(held, said):
                     self._spool.discard("outbox", stored.name)
                 failpoints.hit("work.committed")
             elif isinstance(said, Ended):
@@ -187,8 +195,8 @@ class Worker:
                 self._jobs.put_back(held)
         except Fenced as error:
             if isinstance(said, Made):
-                for _, stored in said.objects:
-                    self._spool.discard("outbox", stored.name)
+                for kept in said.objects:
+                    self._spool.discard("outbox", kept.stored.name)
             _log.warning("fenced", extra={"job": held.id, "why": error})
 
     def _end_child(self) -> None:

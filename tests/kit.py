@@ -31,6 +31,7 @@ from pynetdicom import AE, build_role, evt
 from sqlalchemy import update
 
 from dicom_sr_node import app, phantom
+from dicom_sr_node.answers import Kept, Made
 from dicom_sr_node.deliver.sender import Lane
 from dicom_sr_node.derive import encoding
 from dicom_sr_node.network import commitment, syntaxes
@@ -38,7 +39,8 @@ from dicom_sr_node.pixels.header import data_set_sha256, identity_of
 from dicom_sr_node.pixels.reader import Admission, Reader
 from dicom_sr_node.process import Derived
 from dicom_sr_node.process import process as process_image
-from dicom_sr_node.records import Kind
+from dicom_sr_node.records import Kind, Origin
+from dicom_sr_node.routing import IN_SERVICE
 from dicom_sr_node.settings import Derive, Model, Rule, Settings, load
 from dicom_sr_node.spool import Spool
 from dicom_sr_node.store import tables
@@ -148,9 +150,10 @@ def process(
     path: Path, reader: Reader, upscaler: Upscaler, *, scale: Any = "auto", rules: tuple[Rule, ...] = (), **wanted: Any
 ) -> Derived:
     """`process` with everything as configured by default, but no label."""
-    admission = Admission(rules, Model(scale=scale), upscaler.scales)
     derive = Derive(**{"label": "none", **wanted})
-    return process_image(path, reader, upscaler, admission=admission, wanted=derive, now=NOW)
+    admission = Admission(rules, Model(scale=scale), derive.label, {IN_SERVICE: upscaler.scales})
+    made = process_image(path, reader, lambda name: upscaler, admission=admission, wanted=derive, now=NOW)
+    return made.results[0]
 
 
 def upscale(source: Path, target: Path, reader: Reader, upscaler: Upscaler, **more: Any) -> FileDataset:
@@ -310,12 +313,13 @@ class Outbox:
         stored = replace(stored, sha256=data_set_sha256(self.spool.path("in", stored.name)))
         said = identity_of(source)
         syntax = str(source.file_meta.TransferSyntaxUID)
-        self.store.instances.receive(said, stored, transfer_syntax_uid=syntax, calling_ae="MOD")
+        self.store.instances.receive(said, stored, transfer_syntax_uid=syntax, origin=Origin(calling_ae="MOD"))
         job = self.store.jobs.claim("w", 60)
         assert job is not None
         columns = {"kind": Kind.IMAGE, "model": "m", "scale": 4, "series_uid": str(result.SeriesInstanceUID)}
         columns |= {"sop_class_uid": str(result.SOPClassUID), "sop_instance_uid": str(result.SOPInstanceUID)}
-        self.store.jobs.done(job, [(columns, self.spool.keep("outbox", [buffers[1].getvalue()]))], destinations, {})
+        kept = Kept(columns, self.spool.keep("outbox", [buffers[1].getvalue()]), destinations)
+        self.store.jobs.done(job, Made((kept,), {}, ()))
         return result
 
     def lane(self, name: str) -> Lane:

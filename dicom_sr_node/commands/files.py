@@ -60,10 +60,9 @@ def upscale(
 ) -> None:
     """Upscale files without a service. DICOM becomes derived DICOM, pictures become gray PNG of the same bit depth."""
     from dicom_sr_node import tolerance
-    from dicom_sr_node.pixels.reader import Admission, Reader
+    from dicom_sr_node.models import Shelf
+    from dicom_sr_node.pixels.reader import Reader
     from dicom_sr_node.upscale import Batch, expand
-    from model.checkpoint import CheckpointError
-    from model.upscaler import Upscaler
 
     tolerance.accept_faults_of_others()
     settings = load(context, config)
@@ -72,21 +71,17 @@ def upscale(
     if scale is not None:
         changes["scale"] = "auto" if scale == Scale.AUTO else int(scale)
     chosen = chosen.model_copy(update=changes)
-    try:
-        upscaler = Upscaler.load(model or chosen.name, (device or Device(chosen.device)).value)
-    except (CheckpointError, ValueError) as error:
-        raise NodeError(str(error)) from error
+    upscaler = Shelf(settings.node.spool).load(model or chosen.name, (device or Device(chosen.device)).value)
     files = [path for _, path in expand(inputs)]
     if not files:
         raise NotFound(f"no file in {', '.join(map(str, inputs))}")
     if output.suffix.lower() in (".png", ".dcm") and len(files) > 1:
         raise NodeError(f"{len(files)} files cannot all become {output}; give a folder with -o")
     errors.print(f"{upscaler.card.identity} on {upscaler.device}")
-    admission = Admission(settings.rules, chosen, upscaler.scales)
     extras = {"heat_map": heat_map or settings.derive.heat_map, "report": report or settings.derive.report}
     wanted = settings.derive.model_copy(update=extras)
     with Reader(settings.work) as reader:
-        batch = Batch(reader, upscaler, admission, wanted, label.value if label else None, output)
+        batch = Batch(reader, upscaler, settings.rules, chosen, wanted, label.value if label else None, output)
         outcomes = _run(batch, inputs, len(files))
     failed = [outcome for outcome in outcomes if outcome.result is None]
     rows = [{"source": str(o.source), "result": o.result and str(o.result), "reason": o.reason} for o in outcomes]

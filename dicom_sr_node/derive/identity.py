@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Literal
 from uuid import UUID, uuid5
 
 from pydicom import Dataset
@@ -15,6 +14,7 @@ from dicom_sr_node import __version__
 from dicom_sr_node.derive.elements import text_of
 from dicom_sr_node.pixels.frame import Frame
 from dicom_sr_node.pixels.gate import OUR_NAME
+from dicom_sr_node.settings import Label
 
 IMPLEMENTATION_CLASS_UID = "2.25.331494176947561040354149900150618908790"  # fixed, of this software
 IMPLEMENTATION_VERSION = f"SRNODE_{__version__}"[:16]
@@ -22,8 +22,6 @@ REVISION = 2  # grows when this software makes other pixels of the same source a
 SERIES_NUMBER_OFFSET = 9000  # behind everything that a modality numbers
 
 _NAMESPACE = UUID("5336ce33-8e56-43bd-9a27-87df63afe0a9")
-
-Label = Literal["burned", "overlay", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ Each reason is one of the closed list `records.Reason`, with a sentence that a P
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from pydicom import Dataset
 from pydicom.uid import (
@@ -33,13 +34,13 @@ SMALLEST_SIDE = 16  # pixels; below, a block has nothing around it to learn from
 LARGEST_SIDE = 65535  # Rows and Columns are unsigned short
 
 
-def admit(ds: Dataset, rule: Rule | None) -> Rule:
-    """The rule by which an image is upscaled. Raises Skipped with the reason."""
+def admit(ds: Dataset, rule: Rule | None, why_none: str = "") -> Rule:
+    """The rule by which an image is upscaled. Raises Skipped; why_none: what keeps each rule from taking it."""
     _check_kind(ds)
     _check_origin(ds)
     _check_pixels(ds)
     if rule is None:
-        raise Skipped(Reason.NO_RULE, f"no rule takes modality {_code(ds, 'Modality') or 'none'}")
+        raise Skipped(Reason.NO_RULE, why_none)
     if ds.SOPClassUID == DigitalMammographyXRayImageStorageForPresentation and MAMMOGRAPHY not in rule.match.modality:
         raise Skipped(Reason.MAMMOGRAPHY, 'upscaled only where a rule names it: match.modality = ["MG"]')
     return rule
@@ -102,21 +103,21 @@ def _values(element: object) -> list[object]:
     return [element] if isinstance(element, str) or element is None else list(element)  # type: ignore[call-overload]
 
 
-def scale_for(rows: int, columns: int, model: Model, served: tuple[int, ...]) -> int:
-    """The scale for an image of this size: the configured one, or with `auto` the largest within the cap.
+def scale_for(rows: int, columns: int, wanted: int | Literal["auto"], served: tuple[int, ...], cap: float) -> int:
+    """The scale for an image of this size: the wanted one, or with `auto` the largest whose result is within the cap.
 
-    Raises Skipped.
+    served: by the generator, the largest first. cap: megapixels. Raises Skipped.
     """
-    wanted = served if model.scale == "auto" else (model.scale,)
-    for scale in wanted:
+    scales = served if wanted == "auto" else (wanted,)
+    for scale in scales:
         megapixels = rows * columns * scale**2 / 1e6
-        if megapixels <= model.max_output_megapixels and max(rows, columns) * scale <= LARGEST_SIDE:
+        if megapixels <= cap and max(rows, columns) * scale <= LARGEST_SIDE:
             return scale
-    smallest = wanted[-1]
+    smallest = scales[-1]
     raise Skipped(
         Reason.TOO_LARGE,
         f"{columns}x{rows} at x{smallest} is {rows * columns * smallest**2 / 1e6:.0f} megapixels, "
-        f"the cap is {model.max_output_megapixels:g} (model.max_output_megapixels)",
+        f"the cap is {cap:g} (model.max_output_megapixels)",
     )
 
 

@@ -27,6 +27,7 @@ from dicom_sr_node.records import Identity
 CANNOT_BE_USED = "the data set cannot be used"
 _TAG = re.compile(r"\([0-9A-Fa-f]{4},[0-9A-Fa-f]{4}\)")
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_DATE = re.compile(r"[0-9]{8}")
 
 
 def check_uid(value: object, what: str) -> str:
@@ -65,6 +66,10 @@ def identity_of(ds: Dataset) -> Identity:
             series_uid=check_uid(ds.get("SeriesInstanceUID"), "Series Instance UID"),
             modality=_plain(first(ds, "Modality"))[:16],
             patient_id=_plain(first(ds, "PatientID"))[:64],
+            patient_name=_readable_text(ds, "PatientName")[:200],
+            accession=_readable_text(ds, "AccessionNumber")[:64],
+            study_date=date if _DATE.fullmatch(date := _readable_text(ds, "StudyDate")) else "",
+            body_part=_readable_text(ds, "BodyPartExamined")[:16],
         )
 
 
@@ -72,8 +77,18 @@ def _plain(text: str) -> str:
     return text.replace("\0", "").strip()
 
 
+def _readable_text(ds: Dataset, keyword: str) -> str:
+    """For people to search by: no image is refused because a text of its header cannot be read."""
+    try:
+        return _plain(first(ds, keyword)).encode("utf-8", "replace").decode("utf-8")
+    except DAMAGE:
+        return ""
+
+
 _PIXEL_DATA = 0x7FE00010
 _IDENTITY = ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "PatientID"]
+_SEARCHED = ["SpecificCharacterSet", "PatientName", "AccessionNumber", "StudyDate", "BodyPartExamined"]
+_ASKED_BY_RULES = ["StationName", "ViewPosition"]
 _LAST_OF_IDENTITY = 0x0020000E  # Series Instance UID
 _MOST_READ_FOR_IDENTITY = 1 << 20  # bytes; what is skipped over does not count
 OVERLAY_GROUPS = range(0x6000, 0x6020, 2)  # PS3.3 C.9.2
@@ -122,7 +137,7 @@ def read_identity(path: Path) -> tuple[Identity, str, Dataset]:
         ds = read_partial(
             stream,
             stop_when=lambda tag, vr, length: tag > _LAST_OF_IDENTITY,
-            specific_tags=[Tag(keyword) for keyword in _IDENTITY],
+            specific_tags=[Tag(keyword) for keyword in (*_IDENTITY, *_SEARCHED, *_ASKED_BY_RULES)],
         )
     return identity_of(ds), str(ds.file_meta.get("TransferSyntaxUID") or ""), ds
 

@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -27,8 +27,8 @@ from dicom_sr_node.pixels import bounds, gate, header
 from dicom_sr_node.pixels.decode import decode
 from dicom_sr_node.pixels.frame import Frame
 from dicom_sr_node.pixels.header import CANNOT_BE_USED
-from dicom_sr_node.records import Reason
-from dicom_sr_node.settings import Model, Rule, Work
+from dicom_sr_node.records import Origin, Reason
+from dicom_sr_node.settings import Label, Model, Rule, Work
 
 Answer = TypeVar("Answer")
 
@@ -51,19 +51,30 @@ class Admission:
 
     rules: tuple[Rule, ...]
     model: Model
-    scales: tuple[int, ...]  # that the generator serves, largest first
+    label: Label
+    served: Mapping[str, tuple[int, ...]]  # by model, as forms name it: the scales of its generator, largest first
+    only: routing.Form | None = None  # what is made of every image, whatever its rule asks for
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One of the results that are to be made."""
+
+    form: routing.Form
+    scale: int
 
 
 @dataclass(frozen=True)
 class Admitted:
-    """An image that is to be upscaled."""
+    """An image that is to be upscaled. left_out: forms that it is too large for."""
 
     rule: Rule
-    scale: int
+    plan: tuple[Planned, ...]
+    left_out: tuple[str, ...]
     frame: Frame
 
 
-def admit(path: Path, admission: Admission) -> Admitted:
+def admit(path: Path, admission: Admission, origin: Origin) -> Admitted:
     """The way from a file to pixels.
 
     Raises Skipped, Unreadable, Undecodable; what is skipped was never decoded.
@@ -77,9 +88,25 @@ def admit(path: Path, admission: Admission) -> Admitted:
     with header.usable():
         bounds.check(source)
         header.identity_of(source)
-        rule = gate.admit(source, routing.rule_for(source, admission.rules))
-        scale = gate.scale_for(source.Rows, source.Columns, admission.model, admission.scales)
-        return Admitted(rule, scale, decode(source))
+        taken = routing.rule_for(source, admission.rules, origin)
+        rule = gate.admit(source, taken, "" if taken else routing.why_none(source, admission.rules, origin))
+        plan, left_out = _plan(rule, source.Rows, source.Columns, admission)
+        return Admitted(rule, plan, left_out, decode(source))
+
+
+def _plan(rule: Rule, rows: int, columns: int, admission: Admission) -> tuple[tuple[Planned, ...], tuple[str, ...]]:
+    """What is made, and why some of what the rule asks for is not. Raises Skipped where nothing is."""
+    wanted = (admission.only,) if admission.only else routing.forms(rule, admission.model, admission.label)
+    plan, too_large = [], []
+    for form in wanted:
+        served, cap = admission.served[form.model], admission.model.max_output_megapixels
+        try:
+            plan.append(Planned(form, gate.scale_for(rows, columns, form.scale, served, cap)))
+        except Skipped as reason:
+            too_large.append(reason)
+    if not plan:
+        raise too_large[0]
+    return tuple(plan), tuple(str(reason) for reason in too_large)
 
 
 def frame(path: Path) -> Frame:
@@ -103,9 +130,9 @@ class Reader:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def admit(self, path: Path, admission: Admission) -> Admitted:
+    def admit(self, path: Path, admission: Admission, origin: Origin) -> Admitted:
         """`admit` in the other process. Raises what it raises, and DecoderDied."""
-        return self._ask(admit, path, admission)
+        return self._ask(admit, path, admission, origin)
 
     def frame(self, path: Path) -> Frame:
         """`frame` in the other process. Raises what it raises, and DecoderDied."""

@@ -37,7 +37,7 @@ from dicom_sr_node.receive import callers
 from dicom_sr_node.receive.callers import Refusals, Verdict
 from dicom_sr_node.receive.commitment import CommitmentScp
 from dicom_sr_node.receive.incoming import Incoming
-from dicom_sr_node.records import Identity, Stored
+from dicom_sr_node.records import Identity, Origin, Stored
 from dicom_sr_node.settings import Settings
 from dicom_sr_node.spool import Spool
 from dicom_sr_node.store.instances import Instances
@@ -133,7 +133,7 @@ class Receiver:
         assoc = event.assoc
         request, requestor = assoc.requestor.primitive, assoc.requestor
         title, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
-        if self._settings.scp.require_called_ae_title and called != self._settings.node.ae_title:
+        if self._settings.scp.require_called_ae_title and called not in self._settings.ae_titles:
             self._refuse(assoc, Caller(title, requestor.address, callers.OTHER_CALLED), REJECT_CALLED)
             return
         verdict = self._judge(assoc, title)
@@ -191,9 +191,10 @@ class Receiver:
             self._spool.discard("in", stored.name)
             return DATA_SET_DOES_NOT_MATCH
         # A commit that fails may yet have happened: the file stays, and the next start adopts or removes it.
-        calling_ae = event.assoc.requestor.ae_title.strip()
-        message = audit.received(self._settings, said, calling_ae, event.assoc.requestor.address)
-        new = self._commit(said, stored, syntax, rest, calling_ae, message)
+        requestor = event.assoc.requestor
+        origin = Origin(calling_ae=requestor.ae_title.strip(), called_ae=requestor.primitive.called_ae_title.strip())
+        message = audit.received(self._settings, said, origin.calling_ae, requestor.address)
+        new = self._commit(said, stored, syntax, rest, origin, message)
         failpoints.hit("in.committed")
         if new is None:
             self._spool.discard("in", stored.name)
@@ -201,16 +202,16 @@ class Receiver:
         return SUCCESS
 
     def _commit(
-        self, said: Identity, stored: Stored, syntax: str, rest: Dataset, calling_ae: str, message: str = ""
+        self, said: Identity, stored: Stored, syntax: str, rest: Dataset, origin: Origin, message: str = ""
     ) -> int | None:
         with header.usable():
-            rule = routing.rule_for(rest, self._settings.rules)
+            rule = routing.rule_for(rest, self._settings.rules, origin)
         priority, delay_s = routing.urgency(rule, self._settings.work.off_peak, datetime.now().astimezone())
         return self._instances.receive(
             said,
             stored,
             transfer_syntax_uid=syntax,
-            calling_ae=calling_ae,
+            origin=origin,
             priority=priority,
             delay_s=delay_s,
             message=message,
@@ -227,7 +228,7 @@ class Receiver:
             try:
                 said, syntax, rest = header.read_identity(path)
                 stored = Stored(name=name, sha256=header.data_set_sha256(path), bytes=path.stat().st_size)
-                new = self._commit(said, stored, syntax, rest, "")
+                new = self._commit(said, stored, syntax, rest, Origin())
             except FileNotFoundError:  # another receiver had it
                 continue
             except Unreadable as error:

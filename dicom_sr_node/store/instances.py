@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, exists, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from dicom_sr_node.errors import NotFound
-from dicom_sr_node.records import Identity, Instance, Priority, State, Stored
+from dicom_sr_node.records import Identity, Instance, Origin, Priority, State, Stored
 from dicom_sr_node.store import audit
 from dicom_sr_node.store.engine import again_if_beaten, now, reading
 from dicom_sr_node.store.leases import NEW, storable
@@ -34,7 +34,7 @@ class Instances:
         stored: Stored,
         *,
         transfer_syntax_uid: str,
-        calling_ae: str,
+        origin: Origin,
         priority: Priority = Priority.ROUTINE,
         delay_s: float = 0.0,
         message: str = "",
@@ -47,7 +47,8 @@ class Instances:
         row: dict[str, Any] = {
             **vars(identity),
             "transfer_syntax_uid": transfer_syntax_uid,
-            "calling_ae": storable(calling_ae),
+            "calling_ae": storable(origin.calling_ae),
+            "called_ae": storable(origin.called_ae),
             "file": stored.name,
             "sha256": stored.sha256,
             "bytes": stored.bytes,

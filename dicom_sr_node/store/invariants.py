@@ -46,7 +46,7 @@ class Invariants:
         for statement, told in (
             (self._images_without_job(), "I1 image {} has no job"),
             (self._done_without_image(), "I2 job {} is done without a derived image"),
-            (self._twice_derived(), "I2 job {} has more than one derived image"),
+            (self._twice_derived(), "I2 job {} has more than one derived image for one destination"),
             (self._unfinished_with_output(), "I2 job {} is not done and has an output"),
             (self._outputs_without_delivery(), "I3 output {} has no delivery"),
             *((self._overdue(table), f"I5 {table.name} {{}} is running without a live lease") for table in _LEASED),
@@ -85,7 +85,8 @@ class Invariants:
 
     @staticmethod
     def _twice_derived() -> Select[int]:
-        counted = select(output.c.job_id).where(output.c.kind == Kind.IMAGE).group_by(output.c.job_id)
+        ways = select(output.c.job_id).join(delivery, delivery.c.output_id == output.c.id)
+        counted = ways.where(output.c.kind == Kind.IMAGE).group_by(output.c.job_id, delivery.c.destination)
         return counted.having(func.count() > 1)
 
     @staticmethod
@@ -94,7 +95,8 @@ class Invariants:
 
     @staticmethod
     def _outputs_without_delivery() -> Select[int]:
-        return select(output.c.id).where(~exists().where(delivery.c.output_id == output.c.id))
+        no_way = ~exists().where(delivery.c.output_id == output.c.id)
+        return select(output.c.id).where(output.c.kind != Kind.SHADOW, no_way)
 
     def _overdue(self, table: Table) -> Select[int]:
         limit = now(self._engine) - literal(float(_OVERDUE_S))

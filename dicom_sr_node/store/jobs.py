@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Engine, func, insert, select, update
 
+from dicom_sr_node.answers import Made
 from dicom_sr_node.errors import NotFound
 from dicom_sr_node.records import Job, Reason, State, Stored
 from dicom_sr_node.store import leases
 from dicom_sr_node.store.engine import again_if_beaten, now, reading
 from dicom_sr_node.store.instances import journal
-from dicom_sr_node.store.tables import delivery, instance, job, output
+from dicom_sr_node.store.tables import comparison, delivery, instance, job, output
 
 
 class Jobs:
@@ -40,23 +41,20 @@ class Jobs:
         return leases.release(self._engine, job, worker)
 
     @again_if_beaten
-    def done(
-        self,
-        held: Job,
-        objects: Sequence[tuple[dict[str, Any], Stored]],
-        destinations: Sequence[str],
-        quality: Mapping[str, object],
-    ) -> list[Stored]:
+    def done(self, held: Job, result: Made) -> list[Stored]:
         """Commit the outputs, their deliveries and the end of the job, all or nothing.
 
-        objects: for each one the columns of `output` that describe it, and its file. Returns the files that are not
-        needed: an output of the same SOP Instance UID is already there, and the first one stays.
+        Returns the files that are not needed: an output of the same SOP Instance UID is already there, and the first
+        one stays.
         """
         clock, spare = now(self._engine), []
         with self._engine.begin() as connection:
-            values = {"state": State.DONE, "reason": "", "skipped": "", "quality": json.dumps(quality)}
+            values = {"state": State.DONE, "reason": "", "skipped": "", "quality": json.dumps(result.quality)}
             leases.write(connection, job, held.id, held.attempt, **values)
-            for made, stored in objects:
+            for why in result.left_out:
+                journal(connection, held.instance_id, "left out", why)
+            for kept in result.objects:
+                made, stored = kept.columns, kept.stored
                 same = select(output.c.id).where(output.c.sop_instance_uid == made["sop_instance_uid"])
                 if connection.scalar(same) is not None:
                     journal(connection, held.instance_id, "done", f"the {made['kind']} was already there")
@@ -66,11 +64,15 @@ class Jobs:
                 output_id = connection.execute(
                     insert(output).values(**row, created_at=clock).returning(output.c.id)
                 ).scalar_one()
-                for name in destinations:
+                if kept.compared is not None:
+                    row = {"output_id": output_id, "numbers": json.dumps(kept.compared)}
+                    connection.execute(insert(comparison).values(**row))
+                for name in kept.destinations:
                     way = {"output_id": output_id, "destination": name, "run_at": clock, "updated_at": clock}
                     way["priority"] = held.priority
                     connection.execute(insert(delivery).values(**way, **leases.NEW))
-                text = f"{made['kind']} x{made['scale']} by {made['model']}, to {', '.join(destinations)}"
+                where = f"to {', '.join(kept.destinations)}" if kept.destinations else "kept here"
+                text = f"{made['kind']} x{made['scale']} by {made['model']}, {where}"
                 journal(connection, held.instance_id, "done", text)
         return spare
 

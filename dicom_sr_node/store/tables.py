@@ -54,8 +54,13 @@ instance = Table(
     Column("series_uid", String(64), nullable=False),
     Column("modality", String(16), nullable=False),
     Column("patient_id", String(64), nullable=False, server_default=""),
+    Column("patient_name", String(200), nullable=False, server_default=""),
+    Column("accession", String(64), nullable=False, server_default=""),
+    Column("study_date", String(8), nullable=False, server_default=""),
+    Column("body_part", String(16), nullable=False, server_default=""),
     Column("transfer_syntax_uid", String(64), nullable=False),
     Column("calling_ae", String(16), nullable=False),
+    Column("called_ae", String(16), nullable=False, server_default=""),
     Column("file", String(32), nullable=False, unique=True),
     Column("sha256", String(64), nullable=False),
     Column("bytes", BigInteger, nullable=False),
@@ -167,6 +172,56 @@ event = Table(
     Column("at", Float, nullable=False),
     Column("what", String(32), nullable=False),
     Column("text", Text, nullable=False),
+)
+
+service = Table(  # which weights are in service
+    "service",
+    metadata,
+    Column("role", String(8), primary_key=True),
+    Column("model", String(64), nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("share", Float, nullable=False),
+    Column("since", Float, nullable=False),
+)
+
+comparison = Table(  # of a shadow's result with the one that was sent
+    "comparison",
+    metadata,
+    Column("output_id", ForeignKey("output.id"), primary_key=True),
+    Column("numbers", Text, nullable=False),
+)
+
+account = Table(  # people who may look in
+    "account",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("password", Text, nullable=False),
+    Column("since", Float, nullable=False),
+)
+
+pass_ = Table(  # what lets somebody in: a session of the dashboard, a token of the REST interface, a setup link
+    "pass",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Column("account", String(64), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("note", String(64), nullable=False),
+    Column("since", Float, nullable=False),
+    Column("until", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Index(None, "kind", "account"),
+)
+
+alarm = Table(  # what somebody must be told
+    "alarm",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("subject", String(64), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("since", Float, nullable=False),
+    Column("told_at", Float, nullable=False),
 )
 
 slot = Table(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from pydicom import Dataset
 
-from dicom_sr_node.derive import identity
 from dicom_sr_node.derive.identity import Maker
+from dicom_sr_node.settings import Label
 
 _MADE_BY = re.compile(r"AI super-resolution x(\d+) by (\S+) (\S+) \(weights sha256 ([0-9a-f]{64})\)")
 _LABEL_KIND = re.compile(r"Label: (burned|overlay|none)\.")
@@ -32,7 +32,7 @@ def maker_of(derived: Dataset) -> Maker | None:
     kind = _LABEL_KIND.search(text)
     if kind is None:
         return None
-    label_kind: identity.Label = kind[1]  # type: ignore[assignment]
+    label_kind: Label = kind[1]  # type: ignore[assignment]
     return Maker(scale=int(made[1]), model=made[2], version=made[3], sha256=made[4], label=label_kind)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import update
 from dicom_sr_node import failpoints, fsck, schedule
 from dicom_sr_node.errors import NotFound
 from dicom_sr_node.locks import take
-from dicom_sr_node.records import Identity, State, Stored
+from dicom_sr_node.records import Identity, Origin, State, Stored
 from dicom_sr_node.settings import Retention
 from dicom_sr_node.store import tables
 from dicom_sr_node.store.invariants import Invariants
@@ -203,7 +203,7 @@ def test_an_image_that_comes_again_after_its_purge_is_kept_again_and_not_made_ag
     stored = outbox.spool.keep("in", [b"the same bytes"])
     said = Identity(**{field.name: getattr(before, field.name) for field in fields(Identity)})
     same = Stored(name=stored.name, sha256=before.sha256, bytes=stored.bytes)
-    again = outbox.store.instances.receive(said, same, transfer_syntax_uid="1.2", calling_ae="MOD")
+    again = outbox.store.instances.receive(said, same, transfer_syntax_uid="1.2", origin=Origin(calling_ae="MOD"))
     assert again == before.id
     assert outbox.store.instances.get(1).file == stored.name
     assert outbox.store.instances.get(1).purged_at == 0

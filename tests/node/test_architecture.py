@@ -45,7 +45,7 @@ FORBIDDEN = [
     ),
     (r"dicom_sr_node\.(?!store\.|app$)", r"(sqlalchemy|alembic)(\.|$)(?!exc)"),
     (r"dicom_sr_node\.(routing|derive\..*)$", r"dicom_sr_node\.(store|spool|network|app)(\.|$)"),
-    (r"dicom_sr_node\.(?!process$|compute$|doctor$|upscale$|quality$|verify\.|commands\.)", r"model(\.|$)"),
+    (r"dicom_sr_node\.(?!process$|compute$|models$|doctor$|upscale$|quality$|verify\.|commands\.)", r"model(\.|$)"),
 ]
 
 

@@ -14,11 +14,12 @@ from pydicom.dataset import FileDataset
 from dicom_sr_node.errors import Skipped, Undecodable, Unreadable
 from dicom_sr_node.pixels import bounds, header
 from dicom_sr_node.pixels.reader import Admission, Reader
+from dicom_sr_node.records import Origin
 from dicom_sr_node.settings import Model
 from model.upscaler import Upscaler
 
 QUOTED = "SECRET^PATIENT"
-ADMISSION = Admission((), Model(), (4, 2))
+ADMISSION = Admission((), Model(), "none", {"": (4, 2)})
 
 
 def deep(levels: int) -> list[Dataset]:
@@ -60,7 +61,7 @@ def test_a_header_beyond_reason_ends_before_it_costs(
     ds = image()
     change(ds)
     with pytest.raises(Unreadable, match=f"the header is beyond reason: .*{told}"):
-        reader.admit(save(ds, tmp_path / "beyond.dcm"), ADMISSION)
+        reader.admit(save(ds, tmp_path / "beyond.dcm"), ADMISSION, Origin())
 
 
 def test_real_headers_are_far_within(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_real_headers_are_far_within(tmp_path: Path) -> None:
 def test_private_elements_are_not_looked_into(tmp_path: Path, reader: Reader) -> None:
     ds = image()
     ds.add_new(0x00091001, "OB", b"\0" * (4 << 20))
-    reader.admit(save(ds, tmp_path / "private.dcm"), ADMISSION)
+    reader.admit(save(ds, tmp_path / "private.dcm"), ADMISSION, Origin())
 
 
 @pytest.mark.parametrize(
@@ -158,4 +159,4 @@ def test_an_overlay_group_is_bounded_too(tmp_path: Path, reader: Reader, part: i
     else:
         ds.add_new((0x6000, part), "SQ", [Dataset() for _ in range(30_000)])
     with pytest.raises(Unreadable, match="beyond reason"):
-        reader.admit(save(ds, tmp_path / "overlay.dcm"), ADMISSION)
+        reader.admit(save(ds, tmp_path / "overlay.dcm"), ADMISSION, Origin())

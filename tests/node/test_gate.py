@@ -12,11 +12,12 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from dicom_sr_node import routing
 from dicom_sr_node.errors import Skipped
 from dicom_sr_node.pixels import gate
-from dicom_sr_node.records import Reason
+from dicom_sr_node.records import Origin, Reason
 from dicom_sr_node.routing import EVERYTHING
-from dicom_sr_node.settings import Match, Model, Rule
+from dicom_sr_node.settings import Match, Rule
 
 MG = gate.DigitalMammographyXRayImageStorageForPresentation
+CAP = 64.0  # megapixels
 FOR_MG = Rule(name="mammography", match=Match(modality=("MG",)))
 
 
@@ -91,7 +92,7 @@ def test_a_number_of_frames_that_says_nothing_is_no_reason(frames: str) -> None:
 
 def test_of_two_modalities_the_first_counts() -> None:
     rule = Rule(name="dx", match=Match(modality=("DX",)))
-    assert routing.rule_for(changed(Modality=["DX", "CR"]), (rule,)) is rule
+    assert routing.rule_for(changed(Modality=["DX", "CR"]), (rule,), Origin()) is rule
 
 
 def test_mammography_is_upscaled_where_a_rule_names_it() -> None:
@@ -100,20 +101,19 @@ def test_mammography_is_upscaled_where_a_rule_names_it() -> None:
 
 
 def test_an_image_that_no_rule_takes_is_told() -> None:
-    with pytest.raises(Skipped, match="no rule: no rule takes modality DX"):
-        gate.admit(image(), None)
+    with pytest.raises(Skipped, match="no rule: dx: modality is CR, not DX"):
+        gate.admit(image(), None, "dx: modality is CR, not DX")
 
 
 def test_scale_auto_takes_the_largest_that_fits() -> None:
-    model = Model(max_output_megapixels=64)
-    assert gate.scale_for(2000, 2000, model, (4, 2)) == 4
-    assert gate.scale_for(3000, 3000, model, (4, 2)) == 2
+    assert gate.scale_for(2000, 2000, "auto", (4, 2), CAP) == 4
+    assert gate.scale_for(3000, 3000, "auto", (4, 2), CAP) == 2
     with pytest.raises(Skipped, match="too large: 5000x5000 at x2 is 100 megapixels, the cap is 64"):
-        gate.scale_for(5000, 5000, model, (4, 2))
+        gate.scale_for(5000, 5000, "auto", (4, 2), CAP)
     with pytest.raises(Skipped, match="too large"):
-        gate.scale_for(3000, 3000, Model(scale=4), (4, 2))
+        gate.scale_for(3000, 3000, 4, (4, 2), CAP)
     with pytest.raises(Skipped, match="too large"):
-        gate.scale_for(20, 40000, Model(), (4, 2))
+        gate.scale_for(20, 40000, "auto", (4, 2), CAP)
 
 
 def test_real_files_are_admitted_or_skipped_as_they_should() -> None:

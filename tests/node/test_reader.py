@@ -17,10 +17,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from dicom_sr_node.errors import DecoderDied, Skipped, Undecodable, Unreadable
 from dicom_sr_node.pixels import header
 from dicom_sr_node.pixels.reader import Admission, Admitted, Reader
-from dicom_sr_node.records import Reason
+from dicom_sr_node.records import Origin, Reason
 from dicom_sr_node.settings import Model, Work
 
-ADMISSION = Admission((), Model(), (4, 2))
+ADMISSION = Admission((), Model(), "none", {"": (4, 2)})
 
 
 @pytest.fixture
@@ -38,27 +38,27 @@ def fresh() -> Iterator[Reader]:
 def test_a_crash_of_the_decoder_is_the_fault_of_the_image(fresh: Reader, good: Path, number: int) -> None:
     with pytest.raises(Undecodable, match="the decoder crashed"):
         fresh._ask(faults.end_by, number)
-    assert isinstance(fresh.admit(good, ADMISSION), Admitted)
+    assert isinstance(fresh.admit(good, ADMISSION, Origin()), Admitted)
 
 
 def test_endless_decoding_is_ended_by_its_computing_time(fresh: Reader, good: Path) -> None:
     with pytest.raises(Undecodable, match=r"took too long \(work.decode_limit_s\)"):
         fresh._ask(faults.compute_for_ever)
-    assert isinstance(fresh.admit(good, ADMISSION), Admitted)
+    assert isinstance(fresh.admit(good, ADMISSION, Origin()), Admitted)
 
 
 def test_memory_is_limited(fresh: Reader, good: Path) -> None:
     with pytest.raises(Undecodable, match="more than 512 MB"):
         fresh._ask(faults.take_memory)
-    assert isinstance(fresh.admit(good, ADMISSION), Admitted)
+    assert isinstance(fresh.admit(good, ADMISSION, Origin()), Admitted)
 
 
 def test_a_process_that_keeps_much_memory_is_replaced(fresh: Reader, good: Path) -> None:
-    assert isinstance(fresh.admit(good, ADMISSION), Admitted)
+    assert isinstance(fresh.admit(good, ADMISSION, Origin()), Admitted)
     assert fresh._process is not None
     fresh._ask(faults.hold_memory)
     assert fresh._process is None
-    assert isinstance(fresh.admit(good, ADMISSION), Admitted)
+    assert isinstance(fresh.admit(good, ADMISSION, Origin()), Admitted)
 
 
 def test_waiting_without_computing_is_ended_and_may_be_tried_again(good: Path) -> None:
@@ -66,13 +66,13 @@ def test_waiting_without_computing_is_ended_and_may_be_tried_again(good: Path) -
         with pytest.raises(DecoderDied, match="no answer within") as caught:
             reader._ask(time.sleep, 60)
         assert caught.value.retryable
-        assert isinstance(reader.admit(good, ADMISSION), Admitted)
+        assert isinstance(reader.admit(good, ADMISSION, Origin()), Admitted)
 
 
 def test_a_kill_from_outside_is_no_fault_of_the_image(fresh: Reader, good: Path) -> None:
     with pytest.raises(DecoderDied):
         fresh._ask(faults.end_by, signal.SIGKILL)
-    assert isinstance(fresh.admit(good, ADMISSION), Admitted)
+    assert isinstance(fresh.admit(good, ADMISSION, Origin()), Admitted)
 
 
 def test_whatever_a_library_raises_is_one_clear_failure(fresh: Reader) -> None:
@@ -81,8 +81,8 @@ def test_whatever_a_library_raises_is_one_clear_failure(fresh: Reader) -> None:
 
 
 def test_what_it_reads_is_what_decode_gives(reader: Reader, good: Path) -> None:
-    admitted = reader.admit(good, ADMISSION)
-    assert (admitted.scale, admitted.rule.name) == (4, "default")
+    admitted = reader.admit(good, ADMISSION, Origin())
+    assert ([planned.scale for planned in admitted.plan], admitted.rule.name) == ([4], "default")
     assert np.array_equal(admitted.frame.values, header.read(good).pixel_array)
     assert np.array_equal(reader.frame(good).values, admitted.frame.values)
 
@@ -92,21 +92,21 @@ def test_a_codestream_that_claims_to_be_huge_costs_nothing(reader: Reader, tmp_p
     assert len(bomb) == 610
     honest = save(claiming(bomb, 65535, 65535), tmp_path / "honest.dcm")
     with pytest.raises(Skipped) as caught:
-        reader.admit(honest, ADMISSION)
+        reader.admit(honest, ADMISSION, Origin())
     assert caught.value.reason is Reason.TOO_LARGE
     lying = save(claiming(bomb, 64, 64), tmp_path / "lying.dcm")
     with pytest.raises(Undecodable, match="the codestream is 65535x65535 with 1 component"):
-        reader.admit(lying, ADMISSION)
+        reader.admit(lying, ADMISSION, Origin())
     within = save(claiming(siz(3000, 3000), 3000, 3000), tmp_path / "within.dcm")
     with pytest.raises(Undecodable):
-        reader.admit(within, ADMISSION)
+        reader.admit(within, ADMISSION, Origin())
 
 
 def test_a_file_far_larger_than_its_image_is_not_even_read(reader: Reader, good: Path) -> None:
     with good.open("ab") as file:
         file.truncate(1 << 30)
     with pytest.raises(Skipped, match="too large: the file has 1024 MiB") as caught:
-        reader.admit(good, ADMISSION)
+        reader.admit(good, ADMISSION, Origin())
     assert caught.value.reason is Reason.TOO_LARGE
 
 
@@ -117,17 +117,17 @@ def test_a_deflated_file_that_inflates_without_bound_is_ended(fresh: Reader, tmp
     bomb = save(ds, tmp_path / "bomb.dcm")
     assert bomb.stat().st_size < 2 << 20
     with pytest.raises(Undecodable, match=r"more than 512 MB|took too long"):
-        fresh.admit(bomb, ADMISSION)
+        fresh.admit(bomb, ADMISSION, Origin())
 
 
 @pytest.mark.parametrize("content", COSTLY.values(), ids=COSTLY)
 def test_a_header_made_to_cost_ends_with_a_reason(reader: Reader, good: Path, tmp_path: Path, content: bytes) -> None:
     path = with_data_set(tmp_path / "hostile.dcm", content)
     with pytest.raises((Unreadable, Undecodable)):
-        reader.admit(path, ADMISSION)
+        reader.admit(path, ADMISSION, Origin())
     with pytest.raises(Unreadable):
         header.read_identity(path)  # which the receiver does by itself
-    assert isinstance(reader.admit(good, ADMISSION), Admitted)
+    assert isinstance(reader.admit(good, ADMISSION, Origin()), Admitted)
 
 
 def test_six_hundred_damaged_files_each_end_with_a_reason(reader: Reader, good: Path, tmp_path: Path) -> None:
@@ -135,10 +135,10 @@ def test_six_hundred_damaged_files_each_end_with_a_reason(reader: Reader, good: 
     for content in mutated(tmp_path, each=60, seed=4):
         path.write_bytes(content)
         try:
-            reader.admit(path, ADMISSION)
+            reader.admit(path, ADMISSION, Origin())
             end = "Admitted"
         except (Skipped, Unreadable, Undecodable) as error:
             end = type(error).__name__
         ends[end] = ends.get(end, 0) + 1
     assert set(ends) == {"Admitted", "Skipped", "Unreadable", "Undecodable"}, ends
-    assert isinstance(reader.admit(good, ADMISSION), Admitted)
+    assert isinstance(reader.admit(good, ADMISSION, Origin()), Admitted)

@@ -11,8 +11,9 @@ from dicom_sr_node import routing
 from dicom_sr_node.errors import PeerBusy, PeerDoubts, PeerRefused
 from dicom_sr_node.network import status, syntaxes
 from dicom_sr_node.receive import callers
-from dicom_sr_node.records import FOLDER, Priority
-from dicom_sr_node.settings import Match, Peer, Rule
+from dicom_sr_node.records import FOLDER, Origin, Priority
+from dicom_sr_node.routing import Form
+from dicom_sr_node.settings import Match, Model, Peer, Rule
 from dicom_sr_node.store.destinations import backoff
 
 
@@ -37,8 +38,16 @@ def test_urgency_and_the_off_peak_window(priority: str, window: str, at: str, ex
     assert routing.urgency(None, window, now) == (Priority.ROUTINE, 0)
 
 
+HERE = Origin(calling_ae="MOD", called_ae="SRNODE")
+
+
+def destinations(rule: Rule | None) -> tuple[str, ...]:
+    assert rule is not None
+    return tuple(name for form in routing.forms(rule, Model(), "burned") for name in form.destinations)
+
+
 def test_without_rules_everything_goes_to_the_folder() -> None:
-    assert routing.destinations(routing.rule_for(image(), ())) == (FOLDER,)
+    assert destinations(routing.rule_for(image(), (), HERE)) == (FOLDER,)
 
 
 def test_the_first_rule_that_matches_decides() -> None:
@@ -47,9 +56,71 @@ def test_the_first_rule_that_matches_decides() -> None:
         Rule(name="any", send_to=("B", "C")),
         Rule(name="dx", match=Match(modality=("DX",)), send_to=("D",)),
     )
-    assert routing.destinations(routing.rule_for(image(modality="CR"), rules)) == ("A",)
-    assert routing.rule_for(image(modality="DX"), rules).name == "any"
-    assert routing.rule_for(image(modality="DX"), rules[:1]) is None
+    assert destinations(routing.rule_for(image(modality="CR"), rules, HERE)) == ("A",)
+    assert routing.rule_for(image(modality="DX"), rules, HERE).name == "any"
+    assert routing.rule_for(image(modality="DX"), rules[:1], HERE) is None
+
+
+def test_the_fallback_is_asked_last_wherever_it_stands() -> None:
+    rules = (Rule(name="rest", fallback=True), Rule(name="cr", match=Match(modality=("CR",))))
+    assert routing.rule_for(image(modality="CR"), rules, HERE).name == "cr"
+    assert routing.rule_for(image(modality="DX"), rules, HERE).name == "rest"
+
+
+@pytest.mark.parametrize(
+    ("match", "told"),
+    [
+        ({"modality": ["DX"]}, None),
+        ({"modality": ["CR", "M*"]}, "modality is DX, not CR or M*"),
+        ({"body_part": ["chest"]}, None),
+        ({"body_part": ["CH*"]}, None),
+        ({"body_part": ["HAND"]}, "body_part is CHEST, not HAND"),
+        ({"view": ["PA", "AP"]}, None),
+        ({"view": ["LL"]}, "view is PA, not LL"),
+        ({"station": ["ER-?"]}, None),
+        ({"station": ["ER-??"]}, "station is ER-1, not ER-??"),
+        ({"calling_ae": ["MOD"]}, None),
+        ({"calling_ae": ["MOD2"]}, "calling_ae is MOD, not MOD2"),
+        ({"called_ae": ["SRNODE_X2"]}, "called_ae is SRNODE, not SRNODE_X2"),
+        ({"min_megapixels": 0.004}, None),
+        ({"max_megapixels": 0.004}, "size is 0.00 megapixels, not 0 to 0.004"),
+    ],
+)
+def test_each_condition_is_met_or_says_why_not(match: dict[str, object], told: str | None) -> None:
+    ds = image(64, modality="DX")
+    ds.BodyPartExamined, ds.ViewPosition, ds.StationName = "CHEST", "PA", "ER-1"
+    assert routing.misses(Match.model_validate(match), ds, HERE) == ([told] if told else [])
+
+
+def test_all_conditions_must_hold_and_all_that_do_not_are_told() -> None:
+    match = Match(modality=("CR",), calling_ae=("X",), called_ae=("SRNODE",))
+    assert len(routing.misses(match, image(modality="DX"), HERE)) == 2
+
+
+def test_a_header_without_its_size_yet_is_not_turned_away_for_it() -> None:
+    ds = image(64)
+    del ds.Rows
+    assert routing.misses(Match(min_megapixels=5), ds, HERE) == []
+
+
+def test_destinations_that_want_the_same_share_a_form() -> None:
+    rule = Rule.model_validate(
+        {
+            "name": "r",
+            "scale": 2,
+            "send_to": [
+                "A",
+                {"peer": "B", "label": "none"},
+                {"peer": "C", "scale": 2},
+                {"peer": "D", "model": "other"},
+            ],
+        }
+    )
+    assert routing.forms(rule, Model(), "burned") == (
+        Form("", 2, "burned", ("A", "C")),
+        Form("", 2, "none", ("B",)),
+        Form("other", 2, "burned", ("D",)),
+    )
 
 
 PEERS = {

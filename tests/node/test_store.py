@@ -13,8 +13,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import update
 
 from dicom_sr_node import app
+from dicom_sr_node.answers import Kept, Made
 from dicom_sr_node.errors import Fenced, NodeError, NotFound
-from dicom_sr_node.records import Identity, Job, Kind, Priority, State, Stored
+from dicom_sr_node.records import Identity, Job, Kind, Origin, Priority, State, Stored
 from dicom_sr_node.settings import Database, Node, Settings
 from dicom_sr_node.store import engine as database
 from dicom_sr_node.store import tables
@@ -33,8 +34,8 @@ def done(
     store: app.Store, job: Job, *, file: str = "f", destinations: tuple[str, ...] = ("A",), **made: Any
 ) -> list[Stored]:
     """End a job with one object; returns the files that were not needed."""
-    objects = [({**MADE, **made}, Stored(name=file, sha256="s", bytes=1))]
-    return store.jobs.done(job, objects, destinations, {"score": 0.5})
+    kept = Kept({**MADE, **made}, Stored(name=file, sha256="s", bytes=1), destinations)
+    return store.jobs.done(job, Made((kept,), {"score": 0.5}, ()))
 
 
 @pytest.fixture
@@ -64,7 +65,9 @@ def receive(store: app.Store, uid: str = "1.2.3", sha: str = "a", file: str | No
         sop_class_uid="1.2", sop_instance_uid=uid, study_uid="1.4", series_uid="1.5", modality="DX", patient_id="P"
     )
     stored = Stored(name=file or f"{uid}-{sha}", sha256=sha, bytes=10)
-    return store.instances.receive(said, stored, transfer_syntax_uid="1.2.840.10008.1.2.1", calling_ae="MOD")
+    return store.instances.receive(
+        said, stored, transfer_syntax_uid="1.2.840.10008.1.2.1", origin=Origin(calling_ae="MOD")
+    )
 
 
 def claimed(store: app.Store, worker: str = "w", lease_s: float = 60) -> Job:
@@ -305,7 +308,7 @@ def test_urgent_jobs_are_claimed_first(store: app.Store) -> None:
             patient_id="P",
         )
         stored = Stored(name=f"f{priority}", sha256="a", bytes=1)
-        store.instances.receive(said, stored, transfer_syntax_uid="1", calling_ae="M", priority=priority)
+        store.instances.receive(said, stored, transfer_syntax_uid="1", origin=Origin(calling_ae="M"), priority=priority)
     assert [claimed(store).priority for _ in Priority] == list(Priority)
 
 
@@ -314,7 +317,7 @@ def test_a_job_for_later_is_not_claimed_now(store: app.Store) -> None:
         sop_class_uid="1.2", sop_instance_uid="1.3", study_uid="1.4", series_uid="1.5", modality="DX", patient_id="P"
     )
     stored = Stored(name="f", sha256="a", bytes=1)
-    store.instances.receive(said, stored, transfer_syntax_uid="1", calling_ae="M", delay_s=3600)
+    store.instances.receive(said, stored, transfer_syntax_uid="1", origin=Origin(calling_ae="M"), delay_s=3600)
     assert store.jobs.claim("w", 60) is None
 
 
