@@ -18,6 +18,7 @@ from dicom_sr_node.records import FOLDER
 from dicom_sr_node.settings import Settings
 from dicom_sr_node.spool import Spool
 from dicom_sr_node.store import engine as database
+from dicom_sr_node.store.accounts import Accounts
 from dicom_sr_node.store.audit import AuditTrail
 from dicom_sr_node.store.commitments import AskedOfUs, Commitments
 from dicom_sr_node.store.destinations import Destinations
@@ -25,6 +26,7 @@ from dicom_sr_node.store.instances import Instances
 from dicom_sr_node.store.jobs import Jobs
 from dicom_sr_node.store.outputs import Deliveries, Outputs
 from dicom_sr_node.store.refused import Refused
+from dicom_sr_node.store.search import Search
 from dicom_sr_node.store.service import Service
 from dicom_sr_node.store.slots import Slots
 
@@ -48,6 +50,8 @@ class Store:
     audit: AuditTrail
     slots: Slots
     service: Service
+    accounts: Accounts
+    search: Search
 
 
 def store(settings: Settings, *, must_exist: bool = False) -> Store:
@@ -66,6 +70,8 @@ def store(settings: Settings, *, must_exist: bool = False) -> Store:
         AuditTrail(engine),
         Slots(engine),
         Service(engine),
+        Accounts(engine),
+        Search(engine),
     )
 
 
@@ -124,6 +130,7 @@ def receive(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
         timers = schedule.running(
             {
                 "sweep": (schedule.SWEEP_EVERY_S, lambda: schedule.sweep_outbox(mine.spool, tables.outputs)),
+                "adopt": (schedule.SWEEP_EVERY_S, lambda: receiver.adopt(schedule.ORPHAN_AGE_S)),
                 "purge": (
                     schedule.SWEEP_EVERY_S,
                     lambda: schedule.purge(mine.spool, tables.instances, settings.retention),
@@ -173,6 +180,18 @@ def deliver(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
         )
 
 
+def web(settings: Settings, stop: Event, patience_s: float = 0.0, config: Path | None = None) -> None:
+    """The dashboard, the REST interface and what monitoring asks. Raises NodeError."""
+    from dicom_sr_node.web.desk import Desk
+    from dicom_sr_node.web.lightbox import Lightbox
+    from dicom_sr_node.web.serving import serve as serve_web
+
+    slot = _slot(settings, "web", patience_s)
+    with _role(settings, slot, f"dashboard on {settings.web.url}") as mine:
+        mine.spool.sweep()
+        serve_web(Desk(settings, config, mine.store, mine.spool, Lightbox()), stop)
+
+
 def lane(settings: Settings, mine: Corner, destination: str) -> Lane:
     """What sends to one destination."""
     from dicom_sr_node.deliver.sender import Lane
@@ -190,7 +209,9 @@ def lane(settings: Settings, mine: Corner, destination: str) -> Lane:
     )
 
 
-ROLES = {"receive": receive, "work": work, "deliver": deliver}
+def roles(settings: Settings) -> list[str]:
+    """What `srnode serve` starts."""
+    return ["receive", "work", "deliver", *(["web"] if settings.web.enabled else [])]
 
 
 def serve(settings: Settings, config: Path | None, stop: Event) -> int:
@@ -200,4 +221,4 @@ def serve(settings: Settings, config: Path | None, stop: Event) -> int:
     failpoints.arm()
     _slot(settings, "serve")
     database.upgrade(store(settings).engine)
-    return Supervisor(list(ROLES), config).run(stop)
+    return Supervisor(roles(settings), config).run(stop)

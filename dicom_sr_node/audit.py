@@ -21,6 +21,8 @@ _SOURCE, _DESTINATION, _SELF = (
     ("110152", "Destination Role ID"),
     ("110150", "Application"),
 )
+_USER = ("110151", "Application Launcher")  # whoever acts
+_NODE_ID = ("110182", "Node ID")
 _STUDY = ("110180", "Study Instance UID")
 _PATIENT = ("2", "Patient Number", "RFC-3881")
 _SUCCESS, _SERIOUS = "0", "8"
@@ -60,6 +62,23 @@ def sent(settings: Settings, output: Output, source: Instance, peer: Peer) -> st
     return _text(message)
 
 
+def acted(settings: Settings, who: str, address: str, what: str) -> str:
+    """Somebody has changed something, or tried to log in (A.5.3.1: an administrative event of the application)."""
+    if settings.audit.to == "off":
+        return ""
+    message = _message(settings, _APPLICATION, "E")
+    _participant(message, settings.node.ae_title, _SELF)
+    _participant(message, who, _USER, requestor=True, address=address)
+    about = Xml.SubElement(message, "ParticipantObjectIdentification")
+    about.set("ParticipantObjectID", settings.node.ae_title)
+    about.set("ParticipantObjectTypeCode", "2")
+    _code(about, "ParticipantObjectIDTypeCode", _NODE_ID)
+    detail = Xml.SubElement(about, "ParticipantObjectDetail")
+    detail.set("type", "Description")
+    detail.set("value", what)
+    return _text(message)
+
+
 def refused(settings: Settings, caller: Caller) -> str:
     """Somebody was turned away (A.5.3.11)."""
     if settings.audit.to == "off":
@@ -70,7 +89,7 @@ def refused(settings: Settings, caller: Caller) -> str:
     about = Xml.SubElement(message, "ParticipantObjectIdentification")
     about.set("ParticipantObjectID", caller.address)
     about.set("ParticipantObjectTypeCode", "2")
-    _code(about, "ParticipantObjectIDTypeCode", ("110182", "Node ID"))
+    _code(about, "ParticipantObjectIDTypeCode", _NODE_ID)
     detail = Xml.SubElement(about, "ParticipantObjectDetail")
     detail.set("type", "Alert Description")
     detail.set("value", caller.why)

@@ -10,7 +10,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_sr_node import __version__, log
-from dicom_sr_node.commands import care, files, network, queue, service, setup
+from dicom_sr_node.commands import care, files, network, people, queue, service, setup
 from dicom_sr_node.commands.options import FAILED, REFUSED, Config, errors
 from dicom_sr_node.errors import ConfigRefused, NodeError
 
@@ -21,6 +21,7 @@ cli.add_typer(queue.jobs_cli, name="jobs")
 cli.add_typer(setup.config_cli, name="config")
 cli.add_typer(setup.models_cli, name="models")
 cli.add_typer(care.db_cli, name="db")
+cli.add_typer(people.users_cli, name="users")
 
 
 def _version(wanted: bool) -> None:

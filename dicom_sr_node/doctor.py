@@ -56,7 +56,7 @@ def examine(settings: Settings, store: Store, spool: Spool) -> Iterator[Check]:
     yield from _ports(settings)
     yield _model(settings, store)
     for name, peer in settings.peers.items():
-        yield from _peer(settings, store, name, peer)
+        yield from examine_peer(settings, store, name, peer)
 
 
 def _disk(settings: Settings, spool: Spool) -> Iterator[Check]:
@@ -89,6 +89,8 @@ def _database(store: Store) -> Check:
         return Check("database", Verdict.FAIL, f"no answer: {type(error).__name__}", "start it, check database.url")
     if has != wants:
         return Check("database", Verdict.FAIL, f"schema {has or 'none'}, this version has {wants}", "srnode db upgrade")
+    if unsafe := database.unsafe_server(store.engine):
+        return Check("database", Verdict.FAIL, unsafe, "set it to on: without it a power cut loses acknowledged images")
     return Check("database", Verdict.PASS, f"{store.engine.dialect.name}, schema {has}")
 
 
@@ -140,7 +142,7 @@ def _model(settings: Settings, store: Store) -> Check:
     return Check("model", Verdict.PASS, told)
 
 
-def _peer(settings: Settings, store: Store, name: str, peer: Peer) -> Iterator[Check]:
+def examine_peer(settings: Settings, store: Store, name: str, peer: Peer) -> Iterator[Check]:
     """TCP, TLS, AE title, contexts, C-ECHO, storage commitment: the first that fails explains the rest."""
     try:
         socket.create_connection((peer.host, peer.port), settings.delivery.connect_timeout_s).close()

@@ -80,6 +80,11 @@ def judge(frame: Frame, pixels: NDArray[Any], card: Card) -> Quality:
     usual = card.usual_detail.get(str(scale))
     return Quality(
         int(wrong.sum()),
-        added(pixels, frame.values, ignored=frame.is_padding),
+        detail_of(pixels, frame),
         (usual[0], usual[1]) if usual else None,
     )
+
+
+def detail_of(pixels: NDArray[Any], frame: Frame) -> Detail:
+    """What a result (sH, sW) added to its source."""
+    return added(pixels, frame.values, ignored=frame.is_padding)

@@ -52,15 +52,15 @@ def running(ticks: Mapping[str, tuple[float, Tick]]) -> BackgroundScheduler:
 
 
 def sweep_outbox(spool: Spool, outputs: Outputs, age_s: float = ORPHAN_AGE_S) -> int:
-    """Remove derived files that no row refers to: never committed (their job makes them anew), or purged."""
-    removed = 0
+    """Remove drafts that nobody finishes, and derived files that no row refers to: never committed, or purged."""
+    removed = spool.sweep_forsaken(age_s)
     for name in spool.names("outbox") - outputs.files():
         path = spool.path("outbox", name)
         if path.exists() and time.time() - path.stat().st_mtime > age_s:
             spool.discard("outbox", name)
             removed += 1
     if removed:
-        _log.warning("orphans removed from the outbox", extra={"files": removed})
+        _log.warning("orphans removed", extra={"files": removed})
     return removed
 
 

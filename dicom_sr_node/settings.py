@@ -156,6 +156,50 @@ class Audit(Frozen):
         return self
 
 
+class Web(Frozen):
+    """The dashboard and the REST interface."""
+
+    enabled: bool = True
+    host: Name = "127.0.0.1"
+    port: Port = 8085
+    names: tuple[Name, ...] = ()
+    certificate: Path | None = None
+    private_key: Path | None = None
+    session_hours: Annotated[float, Field(gt=0, le=24 * 31)] = 12
+    runs_dir: Path | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Web:
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key belong together")
+        return self
+
+    @property
+    def url(self) -> str:
+        """As somebody on this machine calls it."""
+        host = self.names[0] if self.names else "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        return f"{'https' if self.certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+
+class Alarms(Frozen):
+    """Who is told when something is wrong. No message names a patient."""
+
+    webhook: str = ""
+    mail_to: tuple[Name, ...] = ()
+    mail_from: str = "srnode@localhost"
+    smtp_host: str = ""
+    smtp_port: Port = 25
+    repeat_hours: Annotated[float, Field(gt=0)] = 24
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Alarms:
+        if self.mail_to and not self.smtp_host:
+            raise ValueError("mail_to needs smtp_host: the server that takes mail from this machine")
+        if self.webhook and not self.webhook.startswith(("http://", "https://")):
+            raise ValueError("webhook is the http:// or https:// address that is told")
+        return self
+
+
 class Database(Frozen):
     """Where the queue lives."""
 
@@ -230,6 +274,7 @@ class Peer(Frozen):
     certificate_sha256: Fingerprint = ""
     commitment: Literal["required", "optional", "off"] = "optional"
     compression: Literal["jpeg-ls", "none"] = "jpeg-ls"
+    silent_after_h: Annotated[float, Field(gt=0)] = math.inf
 
 
 class Match(Frozen):
@@ -288,6 +333,8 @@ class Settings(Frozen):
     delivery: Delivery = Delivery()
     retention: Retention = Retention()
     audit: Audit = Audit()
+    web: Web = Web()
+    alarms: Alarms = Alarms()
     peers: Mapping[str, Peer] = {}
     rules: tuple[Rule, ...] = ()
 

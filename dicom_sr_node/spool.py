@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
@@ -41,6 +42,11 @@ class Draft:
         self._size += len(data)
         if hashed:
             self._digest.update(data)
+
+    def read_back(self) -> Path:
+        """Where to read what was written so far, while it is no more than a draft."""
+        self._file.flush()
+        return self._written
 
     def keep(self) -> Stored:
         """Make it durable: fsync, rename, fsync of the folder. Raises OSError and leaves nothing behind."""
@@ -80,6 +86,13 @@ class Spool:
             path.unlink(missing_ok=True)  # a dying process of this slot may still tidy up
         return len(left)
 
+    def sweep_forsaken(self, age_s: float) -> int:
+        """Remove what any slot left half written so long ago: its machine may never come back."""
+        old = [path for path in (self.root / "tmp").glob("*/*") if _age_s(path) > age_s]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
+
     def draft(self, place: Place) -> Draft:
         """A new file, to be written in pieces. Raises OSError."""
         self.tmp.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -111,6 +124,14 @@ class Spool:
     def is_full(self, reserve_mb: int) -> str:
         """Why nothing more may be taken, or nothing if there is room."""
         return is_full(self.root, reserve_mb)
+
+
+def _age_s(path: Path) -> float:
+    """Since it was last written; 0 for what has gone meanwhile."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def is_full(folder: Path, reserve_mb: int) -> str:

@@ -399,10 +399,10 @@ class Postgres:
         """Of a new, empty database."""
         self._count += 1
         name = f"node{self._count}"
-        assert self._sql("postgres", f"CREATE DATABASE {name}").returncode == 0
+        assert self.sql("postgres", f"CREATE DATABASE {name}").returncode == 0
         return f"postgresql+psycopg://srnode@127.0.0.1:{self.port}/{name}"
 
-    def _sql(self, name: str, statement: str) -> subprocess.CompletedProcess[str]:
+    def sql(self, name: str, statement: str) -> subprocess.CompletedProcess[str]:
         psql = need("psql", "postgresql")
         return run(psql, "-h", "127.0.0.1", "-p", str(self.port), "-U", "srnode", "-c", statement, name, check=False)
 

@@ -23,7 +23,7 @@ jobs_cli = typer.Typer(help="The queue: one job for each image that was received
 @cli.command()
 def status(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
     """What is where: images by state, deliveries by destination, the processes that work on them."""
-    from dicom_sr_node import app
+    from dicom_sr_node import app, condition
     from dicom_sr_node.receive.callers import line_to_add
     from dicom_sr_node.store.slots import ALIVE_S
 
@@ -38,6 +38,7 @@ def status(context: typer.Context, as_json: Json = False, config: Config = None)
         "deliveries": store.deliveries.counts(),
         "destinations": store.destinations.ls(),
         "uid_conflicts": store.instances.conflicts(),
+        "condition": [vars(trouble) for trouble in condition.look(settings, store).troubles],
         "disk": _room(settings.node.spool, settings.disk.reserve_mb),
         "refused": [
             {**caller, "line_to_add": line_to_add(caller["calling_ae"], caller["address"], caller["why"])}
@@ -83,8 +84,8 @@ def _print_status(found: dict[str, Any]) -> None:
         say(
             f"{len(found['uid_conflicts'])} SOP Instance UIDs came with different content; both are kept, see jobs show"
         )
-    if found["disk"] != ENOUGH:
-        say(f"NOTHING MORE IS TAKEN: {found['disk']}")
+    for trouble in found["condition"]:
+        say(f"TROUBLE: {trouble['text']}: {trouble['remedy']}")
     for caller in found["refused"]:
         say(f"refused {caller['times']} times: {caller['calling_ae']!r} from {caller['address']}: {caller['why']}")
         if caller["line_to_add"]:

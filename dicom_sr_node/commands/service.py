@@ -76,6 +76,14 @@ def deliver(context: typer.Context, config: Config = None, parent: Parent = 0) -
 
 
 @cli.command()
+def web(context: typer.Context, config: Config = None, parent: Parent = 0) -> None:
+    """Only the dashboard and the REST interface."""
+    from dicom_sr_node import app
+
+    app.web(load(context, config), _become_service(parent), _patience_s(parent), config_path(context, config))
+
+
+@cli.command()
 def demo(
     context: typer.Context,
     once: Annotated[bool, typer.Option("--once", help="Exit after one image.")] = False,

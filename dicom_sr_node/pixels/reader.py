@@ -132,11 +132,11 @@ class Reader:
 
     def admit(self, path: Path, admission: Admission, origin: Origin) -> Admitted:
         """`admit` in the other process. Raises what it raises, and DecoderDied."""
-        return self._ask(admit, path, admission, origin)
+        return self.ask(admit, path, admission, origin)
 
     def frame(self, path: Path) -> Frame:
         """`frame` in the other process. Raises what it raises, and DecoderDied."""
-        return self._ask(frame, path)
+        return self.ask(frame, path)
 
     def close(self) -> None:
         """End the process."""
@@ -147,7 +147,8 @@ class Reader:
             self._pipe.close()
         self._process = self._pipe = None
 
-    def _ask(self, task: Callable[..., Answer], *arguments: object) -> Answer:
+    def ask(self, task: Callable[..., Answer], *arguments: object) -> Answer:
+        """Any function of a module, in the other process. Raises the NodeErrors that it raises, and DecoderDied."""
         try:
             pipe = self._started()
             pipe.send((task, arguments))

@@ -7,6 +7,7 @@ decoder can never cost a sender its acknowledgement.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -68,7 +69,7 @@ class Receiver:
     def start(self) -> None:
         """Adopt what an earlier process left, then listen. Raises NodeError when a port is taken."""
         self._spool.sweep()
-        self._adopt()
+        self.adopt()
         scp, secure = self._settings.scp, self._settings.tls
         if scp.plain:
             self._listen(scp.port, "scp.port", None)
@@ -217,8 +218,11 @@ class Receiver:
             message=message,
         )
 
-    def _adopt(self) -> None:
-        """Take in files that were kept but not committed when an earlier process died; they were never acknowledged."""
+    def adopt(self, age_s: float = 0.0) -> None:
+        """Take in files that were kept but not committed when a process died; they were never acknowledged.
+
+        age_s: only those so old, which no receiver is at work on any more.
+        """
         purged = self._instances.files(purged=True)
         for name in self._spool.names("in") - self._instances.files():
             path = self._spool.path("in", name)
@@ -226,6 +230,8 @@ class Receiver:
                 self._spool.discard("in", name)
                 continue
             try:
+                if time.time() - path.stat().st_mtime < age_s:
+                    continue
                 said, syntax, rest = header.read_identity(path)
                 stored = Stored(name=name, sha256=header.data_set_sha256(path), bytes=path.stat().st_size)
                 new = self._commit(said, stored, syntax, rest, Origin())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from alembic import command
 from alembic.config import Config
@@ -30,15 +30,29 @@ _ON_THE_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs"}
 FILE = "srnode.db"
 SQLITE = "sqlite:///"
 CONNECT_TIMEOUT_S = 10
+# A machine that vanishes must not keep its locks for the two hours that a silent connection lives by default.
+_NETWORK: dict[str, Any] = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+_OF_A_SESSION = (
+    "idle_in_transaction_session_timeout = '60s'",
+    "tcp_keepalives_idle = 30",
+    "tcp_keepalives_interval = 10",
+    "tcp_keepalives_count = 3",
+)
 
 
 def connect(settings: Settings, *, must_exist: bool = False) -> Engine:
     """The engine of the configured database. Raises NotFound if it `must_exist` and does not."""
     url = settings.database.url
     if url and not url.startswith(SQLITE):
-        return create_engine(
-            url, pool_pre_ping=True, hide_parameters=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
-        )
+        engine = create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=_NETWORK)
+        event.listen(engine, "connect", _served)
+        return engine
     path = Path(url.removeprefix(SQLITE)) if url else settings.node.data_dir / FILE
     if must_exist and not path.is_file():
         raise NotFound(f"no database at {path}: has `srnode serve` run with this configuration (node.data_dir)?")
@@ -54,6 +68,29 @@ def connect(settings: Settings, *, must_exist: bool = False) -> Engine:
     event.listen(engine, "connect", _durable)
     event.listen(engine, "begin", _immediate)
     return engine
+
+
+def _served(connection: Any, _record: object) -> None:
+    """What a server may be set up otherwise, and what every promise rests on."""
+    with connection.cursor() as cursor:
+        if cursor.execute("SHOW synchronous_commit").fetchone()[0] in ("off", "local"):
+            cursor.execute("SET synchronous_commit = on")  # acknowledged means safe
+        for setting in _OF_A_SESSION:
+            cursor.execute(f"SET {setting}")
+    connection.commit()
+
+
+def unsafe_server(engine: Engine) -> str:
+    """Why a crash of PostgreSQL could lose what it has committed, or nothing; no client can change these."""
+    if engine.dialect.name != "postgresql":
+        return ""
+    with reading(engine) as connection:
+        off = [
+            name
+            for name in ("fsync", "full_page_writes")
+            if connection.exec_driver_sql(f"SHOW {name}").scalar() == "off"
+        ]
+    return f"{' and '.join(off)} is off in PostgreSQL" if off else ""
 
 
 def _durable(connection: sqlite3.Connection, _record: object) -> None:

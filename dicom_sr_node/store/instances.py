@@ -123,11 +123,11 @@ class Instances:
         with reading(self._engine) as connection:
             return list(connection.scalars(statement.having(func.count() > 1)))
 
-    def hold(self, instance_id: int, held: bool) -> None:
+    def hold(self, instance_id: int, held: bool, who: str = "by hand") -> None:
         """Keep an image for ever, or no longer."""
         with self._engine.begin() as connection:
             connection.execute(update(instance).where(instance.c.id == instance_id).values(held=held))
-            journal(connection, instance_id, "held" if held else "no longer held")
+            journal(connection, instance_id, "held" if held else "no longer held", who)
 
     def purge(self, *, done_s: float, skipped_s: float, most: int = 100) -> list[tuple[str, list[str]]]:
         """Mark what may go as purged, oldest first; returns the names of its source and of its results.

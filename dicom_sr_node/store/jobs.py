@@ -10,11 +10,13 @@ from sqlalchemy import Engine, func, insert, select, update
 
 from dicom_sr_node.answers import Made
 from dicom_sr_node.errors import NotFound
-from dicom_sr_node.records import Job, Reason, State, Stored
+from dicom_sr_node.records import Job, Priority, Reason, State, Stored
 from dicom_sr_node.store import leases
 from dicom_sr_node.store.engine import again_if_beaten, now, reading
 from dicom_sr_node.store.instances import journal
 from dicom_sr_node.store.tables import comparison, delivery, instance, job, output
+
+BY_HAND = "by hand"  # who did it, where nobody is named
 
 
 class Jobs:
@@ -102,17 +104,23 @@ class Jobs:
             leases.write(connection, job, held.id, held.attempt, reason=reason, **values)
             journal(connection, held.instance_id, "try failed", reason)
 
-    def retry(self, job_id: int) -> Job:
-        """Start a dead or skipped job again, by hand. Raises NotFound for another state."""
+    def retry(self, job_id: int, who: str = BY_HAND) -> Job:
+        """Start a dead or skipped job again. Raises NotFound for another state."""
         values = {"failures": 0, "lost": 0, "reason": "", "skipped": ""}
-        return self._by_hand(job_id, (State.DEAD, State.SKIPPED), State.READY, "retried by hand", **values)
+        return self._by_hand(job_id, (State.DEAD, State.SKIPPED), State.READY, "retried", who, **values)
 
-    def cancel(self, job_id: int) -> Job:
-        """Take a job off the queue, by hand; a worker that is on it will find itself fenced. Raises NotFound."""
-        values = {"reason": "cancelled by hand", "skipped": Reason.CANCELLED}
-        return self._by_hand(job_id, (State.READY, State.RUNNING), State.SKIPPED, "cancelled by hand", **values)
+    def cancel(self, job_id: int, who: str = BY_HAND) -> Job:
+        """Take a job off the queue; a worker that is on it will find itself fenced. Raises NotFound."""
+        values = {"reason": f"cancelled {who}", "skipped": Reason.CANCELLED}
+        return self._by_hand(job_id, (State.READY, State.RUNNING), State.SKIPPED, "cancelled", who, **values)
 
-    def _by_hand(self, job_id: int, allowed: tuple[State, ...], state: State, what: str, **values: Any) -> Job:
+    def hurry(self, job_id: int, who: str = BY_HAND) -> Job:
+        """Before all others, and at once. Raises NotFound where it does not wait any more."""
+        return self._by_hand(job_id, (State.READY,), State.READY, "marked as urgent", who, priority=Priority.STAT)
+
+    def _by_hand(
+        self, job_id: int, allowed: tuple[State, ...], state: State, what: str, who: str, **values: Any
+    ) -> Job:
         clock = now(self._engine)
         with self._engine.begin() as connection:
             found = connection.execute(select(job).where(job.c.id == job_id)).mappings().one_or_none()
@@ -128,7 +136,7 @@ class Jobs:
                 update(job).where(job.c.id == job_id).values(state=state, run_at=clock, updated_at=clock, **values)
             )
             changed = connection.execute(statement.returning(job)).mappings().one()
-            journal(connection, found["instance_id"], what)
+            journal(connection, found["instance_id"], what, who)
             return Job(**changed)
 
     def get(self, job_id: int) -> Job:

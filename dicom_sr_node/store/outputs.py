@@ -13,6 +13,7 @@ from dicom_sr_node.store import audit, leases
 from dicom_sr_node.store.destinations import Destinations
 from dicom_sr_node.store.engine import now, reading
 from dicom_sr_node.store.instances import journal
+from dicom_sr_node.store.jobs import BY_HAND
 from dicom_sr_node.store.tables import delivery, instance, job, output
 
 
@@ -102,15 +103,25 @@ class Deliveries:
         with reading(self._engine) as connection:
             return float(connection.execute(made).scalar_one())
 
-    def retry(self, job_id: int) -> int:
-        """Send again what is dead of a job's output, by hand and at once; returns how many."""
+    def retry(self, job_id: int, who: str = BY_HAND) -> int:
+        """Send again at once what is dead of a job's output; returns how many."""
+        return self._again(job_id, (State.DEAD,), "sending retried", who)
+
+    def repeat(self, job_id: int, who: str = BY_HAND) -> int:
+        """Send all of a job's output again, also what was delivered: the same bytes; returns how many."""
+        return self._again(job_id, (State.DEAD, State.DONE), "sent again", who)
+
+    def _again(self, job_id: int, states: tuple[State, ...], what: str, who: str) -> int:
         clock = now(self._engine)
         mine = select(output.c.id).where(output.c.job_id == job_id)
-        where = delivery.c.output_id.in_(mine) & (delivery.c.state == State.DEAD)
+        where = delivery.c.output_id.in_(mine) & delivery.c.state.in_(states)
         values = {"state": State.READY, "failures": 0, "commit_tries": 0, "run_at": clock, "updated_at": clock}
         with self._engine.begin() as connection:
             changed = update(delivery).where(where).values(**values).returning(delivery.c.destination)
             destinations = list(connection.scalars(changed))
+            if destinations:
+                image = connection.execute(select(job.c.instance_id).where(job.c.id == job_id)).scalar_one()
+                journal(connection, image, what, f"{who}, to {', '.join(destinations)}")
         for name in set(destinations):
             self._destinations.reopen(name)
         return len(destinations)

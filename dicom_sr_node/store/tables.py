@@ -69,6 +69,7 @@ instance = Table(
     Column("purged_at", Float, nullable=False, server_default="0"),
     UniqueConstraint("sop_instance_uid", "sha256"),
     Index(None, "purged_at", "received_at"),
+    Index(None, "calling_ae", "received_at"),
 )
 
 job = Table(

@@ -37,26 +37,26 @@ def fresh() -> Iterator[Reader]:
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
 def test_a_crash_of_the_decoder_is_the_fault_of_the_image(fresh: Reader, good: Path, number: int) -> None:
     with pytest.raises(Undecodable, match="the decoder crashed"):
-        fresh._ask(faults.end_by, number)
+        fresh.ask(faults.end_by, number)
     assert isinstance(fresh.admit(good, ADMISSION, Origin()), Admitted)
 
 
 def test_endless_decoding_is_ended_by_its_computing_time(fresh: Reader, good: Path) -> None:
     with pytest.raises(Undecodable, match=r"took too long \(work.decode_limit_s\)"):
-        fresh._ask(faults.compute_for_ever)
+        fresh.ask(faults.compute_for_ever)
     assert isinstance(fresh.admit(good, ADMISSION, Origin()), Admitted)
 
 
 def test_memory_is_limited(fresh: Reader, good: Path) -> None:
     with pytest.raises(Undecodable, match="more than 512 MB"):
-        fresh._ask(faults.take_memory)
+        fresh.ask(faults.take_memory)
     assert isinstance(fresh.admit(good, ADMISSION, Origin()), Admitted)
 
 
 def test_a_process_that_keeps_much_memory_is_replaced(fresh: Reader, good: Path) -> None:
     assert isinstance(fresh.admit(good, ADMISSION, Origin()), Admitted)
     assert fresh._process is not None
-    fresh._ask(faults.hold_memory)
+    fresh.ask(faults.hold_memory)
     assert fresh._process is None
     assert isinstance(fresh.admit(good, ADMISSION, Origin()), Admitted)
 
@@ -64,20 +64,20 @@ def test_a_process_that_keeps_much_memory_is_replaced(fresh: Reader, good: Path)
 def test_waiting_without_computing_is_ended_and_may_be_tried_again(good: Path) -> None:
     with Reader(Work(decode_limit_s=0.2)) as reader:
         with pytest.raises(DecoderDied, match="no answer within") as caught:
-            reader._ask(time.sleep, 60)
+            reader.ask(time.sleep, 60)
         assert caught.value.retryable
         assert isinstance(reader.admit(good, ADMISSION, Origin()), Admitted)
 
 
 def test_a_kill_from_outside_is_no_fault_of_the_image(fresh: Reader, good: Path) -> None:
     with pytest.raises(DecoderDied):
-        fresh._ask(faults.end_by, signal.SIGKILL)
+        fresh.ask(faults.end_by, signal.SIGKILL)
     assert isinstance(fresh.admit(good, ADMISSION, Origin()), Admitted)
 
 
 def test_whatever_a_library_raises_is_one_clear_failure(fresh: Reader) -> None:
     with pytest.raises(Undecodable, match="the image cannot be read: LookupError"):
-        fresh._ask(faults.raise_a_surprise)
+        fresh.ask(faults.raise_a_surprise)
 
 
 def test_what_it_reads_is_what_decode_gives(reader: Reader, good: Path) -> None:

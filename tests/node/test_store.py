@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from kit import Postgres
 from sqlalchemy import update
 
 from dicom_sr_node import app
@@ -326,3 +327,24 @@ def test_words_with_a_nul_are_stored(store: app.Store) -> None:
     receive(store)
     store.jobs.fail(claimed(store), "cut\0off", delay_s=0)
     assert store.jobs.get(1).reason == "cutoff"
+
+
+def test_a_commit_is_synchronous_however_the_server_is_set_up(postgres: Postgres, tmp_path: Path) -> None:
+    """And a transaction of a machine that has vanished does not keep its locks."""
+    url = postgres.url()
+    name = url.rpartition("/")[2]
+    for setting in ("synchronous_commit = off", "idle_in_transaction_session_timeout = 0"):
+        assert postgres.sql("postgres", f"ALTER DATABASE {name} SET {setting}").returncode == 0
+    made = app.store(Settings(node=Node(data_dir=tmp_path), database=Database(url=url)))
+    with database.reading(made.engine) as connection:
+        found = {
+            name: connection.exec_driver_sql(f"SHOW {name}").scalar()
+            for name in ("synchronous_commit", "idle_in_transaction_session_timeout", "tcp_keepalives_idle")
+        }
+    assert found == {
+        "synchronous_commit": "on",
+        "idle_in_transaction_session_timeout": "1min",
+        "tcp_keepalives_idle": "30",
+    }
+    assert database.unsafe_server(made.engine) == ""
+    made.engine.dispose()

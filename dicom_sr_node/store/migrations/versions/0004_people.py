@@ -16,6 +16,7 @@ def upgrade() -> None:
         ("called_ae", 16),
     ):
         op.add_column("instance", sa.Column(name, sa.String(length=length), nullable=False, server_default=""))
+    op.create_index("ix_instance_calling_ae_received_at", "instance", ["calling_ae", "received_at"])
     op.create_table(
         "service",
         sa.Column("role", sa.String(length=8), nullable=False),

@@ -1,0 +1,120 @@
+"""Who is there, and whether they may: sessions with CSRF protection for people, tokens for programs."""
+
+from __future__ import annotations
+
+import hmac
+import threading
+from collections.abc import Callable
+from typing import Annotated
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+from fastapi import Depends, Form, HTTPException, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from dicom_sr_node.errors import NodeError
+from dicom_sr_node.store.accounts import Accounts, Kind, Person, Role
+from dicom_sr_node.web.desk import Desk
+
+COOKIE = "srnode"
+SETUP_HOURS = 24.0
+SHORTEST_PASSWORD = 10
+
+_hasher = PasswordHasher()
+_hashing = threading.Semaphore(2)  # each takes 64 MiB
+_NOBODY = _hasher.hash("no password of anybody")  # a name that does not exist takes as long as one that does
+
+
+class LoginNeeded(Exception):
+    """Nobody is logged in."""
+
+
+def hashed(password: str) -> str:
+    """argon2id. Raises NodeError for a password that is too short."""
+    if not SHORTEST_PASSWORD <= len(password) <= 1000:
+        raise NodeError(f"a password has at least {SHORTEST_PASSWORD} characters")
+    with _hashing:
+        return _hasher.hash(password)
+
+
+def check(accounts: Accounts, name: str, password: str) -> Role | None:
+    """The role of somebody whose password this is."""
+    known = accounts.hash_of(name)
+    with _hashing:
+        try:
+            _hasher.verify(known[0] if known else _NOBODY, password[:1000])
+        except (Argon2Error, InvalidHashError):
+            return None
+    return known[1] if known else None
+
+
+def desk_of(request: Request) -> Desk:
+    """What the application works with."""
+    found: Desk = request.app.state.desk
+    return found
+
+
+def address_of(request: Request) -> str:
+    """Of the socket."""
+    return request.client.host if request.client else ""
+
+
+def somebody(request: Request) -> Person | None:
+    """Whoever the session's cookie belongs to."""
+    secret = request.cookies.get(COOKIE, "")
+    return desk_of(request).store.accounts.who(secret, Kind.SESSION) if secret else None
+
+
+def _page(least: Role) -> Callable[[Request], Person]:
+    def person(request: Request) -> Person:
+        found = somebody(request)
+        if found is None:
+            raise LoginNeeded
+        return _allowed(found, least)
+
+    return person
+
+
+def _form(least: Role) -> Callable[[Request, str], Person]:
+    """For what changes something: the form must be one that this session was given."""
+
+    def person(request: Request, csrf: Annotated[str, Form()] = "") -> Person:
+        found = _page(least)(request)
+        if not hmac.compare_digest(csrf.encode(), found.csrf.encode()):
+            raise HTTPException(403, "This form is not from this session: load the page again.")
+        return found
+
+    return person
+
+
+_bearer = HTTPBearer(auto_error=False, description="A token that an administrator has made under People.")
+
+
+def _program(least: Role) -> Callable[[Request, HTTPAuthorizationCredentials | None], Person]:
+    def person(
+        request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None
+    ) -> Person:
+        found = desk_of(request).store.accounts.who(given.credentials, Kind.TOKEN) if given else None
+        if found is None:
+            raise HTTPException(401, "A token is needed: Authorization: Bearer TOKEN.", {"WWW-Authenticate": "Bearer"})
+        return _allowed(found, least)
+
+    return person
+
+
+def _allowed(person: Person, least: Role) -> Person:
+    if person.role < least:
+        raise HTTPException(403, f"{person.role.name.lower()} is not enough: this needs {least.name.lower()}.")
+    return person
+
+
+OnDesk = Annotated[Desk, Depends(desk_of)]
+Viewer = Annotated[Person, Depends(_page(Role.VIEWER))]
+Operator = Annotated[Person, Depends(_page(Role.OPERATOR))]
+Administrator = Annotated[Person, Depends(_page(Role.ADMINISTRATOR))]
+OperatorActs = Annotated[Person, Depends(_form(Role.OPERATOR))]
+AdministratorActs = Annotated[Person, Depends(_form(Role.ADMINISTRATOR))]
+ViewerActs = Annotated[Person, Depends(_form(Role.VIEWER))]
+ViewerToken = Annotated[Person, Depends(_program(Role.VIEWER))]
+OperatorToken = Annotated[Person, Depends(_program(Role.OPERATOR))]
+AdministratorToken = Annotated[Person, Depends(_program(Role.ADMINISTRATOR))]

@@ -1,0 +1,154 @@
+"""What people and programs can do to images and weights. Everything is audited under the name of who does it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+from dicom_sr_node.errors import NotFound
+from dicom_sr_node.records import State
+from dicom_sr_node.store import service
+from dicom_sr_node.store.accounts import Person
+from dicom_sr_node.web.desk import Desk
+
+
+class Act(StrEnum):
+    """On one image."""
+
+    RETRY = "retry"
+    CANCEL = "cancel"
+    SEND_AGAIN = "send-again"
+    URGENT = "urgent"
+    HOLD = "hold"
+    RELEASE = "release"
+
+
+class ModelAct(StrEnum):
+    """On the weights in service."""
+
+    ACTIVATE = "activate"
+    ROLLBACK = "rollback"
+    SHADOW = "shadow"
+    CANARY = "canary"
+    END_SHADOW = "end-shadow"
+    END_CANARY = "end-canary"
+
+
+def on_image(desk: Desk, person: Person, address: str, image_id: int, act: Act) -> str:
+    """What was done, in words. Raises NotFound where the image's state does not allow it."""
+    job_id = int(desk.store.search.image(image_id)["job_id"])
+    told = _ON_IMAGE[act](desk, job_id, f"by {person.name}")
+    desk.note(person.name, address, f"{act} image {image_id}")
+    return told
+
+
+def _retry(desk: Desk, job_id: int, who: str) -> str:
+    if desk.store.jobs.get(job_id).state != State.DONE:
+        desk.store.jobs.retry(job_id, who)
+        return "It waits for a worker again."
+    count = desk.store.deliveries.retry(job_id, who)
+    if not count:
+        raise NotFound(f"job {job_id} is done and none of its deliveries is dead")
+    return f"{count} deliveries will be tried again."
+
+
+def _cancel(desk: Desk, job_id: int, who: str) -> str:
+    desk.store.jobs.cancel(job_id, who)
+    return "It will not be upscaled. The image stays."
+
+
+def _send_again(desk: Desk, job_id: int, who: str) -> str:
+    count = desk.store.deliveries.repeat(job_id, who)
+    if not count:
+        raise NotFound(f"job {job_id} has nothing that could be sent again")
+    return f"{count} deliveries are sent again, the same bytes."
+
+
+def _urgent(desk: Desk, job_id: int, who: str) -> str:
+    desk.store.jobs.hurry(job_id, who)
+    return "It is next."
+
+
+def _hold(desk: Desk, job_id: int, who: str) -> str:
+    desk.store.instances.hold(desk.store.jobs.get(job_id).instance_id, True, who)
+    return "It is kept: retention does not remove it."
+
+
+def _release(desk: Desk, job_id: int, who: str) -> str:
+    desk.store.instances.hold(desk.store.jobs.get(job_id).instance_id, False, who)
+    return "Retention may remove it again."
+
+
+_ON_IMAGE: dict[Act, Callable[[Desk, int, str], str]] = {
+    Act.RETRY: _retry,
+    Act.CANCEL: _cancel,
+    Act.SEND_AGAIN: _send_again,
+    Act.URGENT: _urgent,
+    Act.HOLD: _hold,
+    Act.RELEASE: _release,
+}
+
+
+def possible(state: str, dead_ways: bool, held: bool, sent: bool) -> list[Act]:
+    """What an image's state allows now."""
+    found = []
+    if state in (State.DEAD, State.SKIPPED) or dead_ways:
+        found.append(Act.RETRY)
+    if state in (State.READY, State.RUNNING):
+        found.append(Act.CANCEL)
+    if state == State.READY:
+        found.append(Act.URGENT)
+    if sent:
+        found.append(Act.SEND_AGAIN)
+    return [*found, Act.RELEASE if held else Act.HOLD]
+
+
+def on_models(desk: Desk, person: Person, address: str, act: ModelAct, name: str = "", share: float = 0.0) -> str:
+    """What was done, in words. Raises NotFound for weights that are not there."""
+    told = serve_model(desk, act, name, share)
+    desk.note(person.name, address, f"{act} {name}".strip())
+    return told
+
+
+def serve_model(desk: Desk, act: ModelAct, name: str, share: float) -> str:
+    """Change which weights are in service. Raises NotFound."""
+    serving = desk.store.service
+    if act in (ModelAct.ACTIVATE, ModelAct.SHADOW, ModelAct.CANARY) and name not in desk.shelf.names():
+        raise NotFound(f"no weights {name!r}; known names: {', '.join(desk.shelf.names())}")
+    match act:
+        case ModelAct.ACTIVATE:
+            serving.activate(name)
+            return f"{name} is active from the next image on."
+        case ModelAct.ROLLBACK:
+            return f"{serving.rollback() or desk.settings.model.name} is active again from the next image on."
+        case ModelAct.SHADOW:
+            serving.shadow(name)
+            return f"{name} runs beside the active weights; its results stay here."
+        case ModelAct.CANARY:
+            serving.canary(name, share)
+            return f"{name} makes {100 * share:g} % of all series."
+        case ModelAct.END_SHADOW:
+            serving.end(service.SHADOW)
+            return "No weights run as a shadow any more."
+        case ModelAct.END_CANARY:
+            serving.end(service.CANARY)
+            return "No canary any more."
+
+
+def path_of_source(desk: Desk, image_id: int) -> Path:
+    """Raises NotFound, also for an image that was purged."""
+    image = desk.store.instances.get(image_id)
+    path = desk.spool.path("in", image.file)
+    if image.purged_at or not path.is_file():
+        raise NotFound(f"the file of image {image_id} is not here any more")
+    return path
+
+
+def path_of_output(desk: Desk, image_id: int, output_id: int) -> Path:
+    """Raises NotFound, also for an output of another image."""
+    output = desk.store.outputs.get(output_id)
+    path = desk.spool.path("outbox", output.file)
+    if desk.store.instances.of_output(output_id).id != image_id or not path.is_file():
+        raise NotFound(f"image {image_id} has no result {output_id} here")
+    return path

@@ -1,0 +1,62 @@
+"""The weights there are: cards, what is in service, and how those on trial compare with those that are active."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from statistics import median
+from typing import Any
+
+from dicom_sr_node.web.desk import Desk
+
+
+def models(desk: Desk) -> dict[str, Any]:
+    """Cards as dictionaries; serving: what is in service; shadows, made: figures by weights."""
+    return {
+        "cards": [card.as_dict() for card in desk.shelf.cards()],
+        "serving": desk.store.service.now(),
+        "configured": desk.settings.model.name,
+        "shadows": shadows(desk.store.service.comparisons()),
+        "made": made(desk.store.service.qualities()),
+    }
+
+
+def shadows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each pair of weights: how far their results are apart, and what each added (medians of so many images)."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        numbers = json.loads(row["numbers"])
+        found[row["model"], numbers["against"]].append(numbers)
+    return [
+        {
+            "model": model,
+            "against": against,
+            "images": len(numbers),
+            **{key: _median(numbers, key) for key in ("apart_rms", "added_share", "added_share_sent", "seconds")},
+            "apart_max": max(number["apart_max"] for number in numbers),
+        }
+        for (model, against), numbers in found.items()
+    ]
+
+
+def made(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """For each weights: of how many images, what they added, and how far out of the usual the worst was."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row["quality"]:
+            found[row["model"]].append(json.loads(row["quality"]))
+    return [
+        {
+            "model": model,
+            "images": len(numbers),
+            "added_share": _median(numbers, "added_share"),
+            "worst_score": max((n.get("score") or 0.0 for n in numbers), default=None),
+        }
+        for model, numbers in sorted(found.items())
+    ]
+
+
+def _median(numbers: list[dict[str, Any]], key: str) -> float | None:
+    values = [number[key] for number in numbers if number.get(key) is not None]
+    return median(values) if values else None

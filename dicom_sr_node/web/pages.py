@@ -1,0 +1,553 @@
+"""The pages of the dashboard. Each is made on the server; scripts only keep `Now` fresh and draw the viewer."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, File, Form, HTTPException, Query, Request, UploadFile
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from fastapi.templating import Jinja2Templates
+
+from dicom_sr_node import __version__, condition, doctor
+from dicom_sr_node.errors import NodeError, NotFound
+from dicom_sr_node.receive.callers import line_to_add
+from dicom_sr_node.records import Kind, Origin, Priority
+from dicom_sr_node.routing import in_order
+from dicom_sr_node.store.accounts import Kind as PassKind
+from dicom_sr_node.store.accounts import Person, Role
+from dicom_sr_node.store.search import PAGE, Fate, Wanted
+from dicom_sr_node.web import access, acts, catalogue, runs, staff, trials
+from dicom_sr_node.web.access import (
+    Administrator,
+    AdministratorActs,
+    OnDesk,
+    Operator,
+    OperatorActs,
+    Viewer,
+    ViewerActs,
+    address_of,
+)
+from dicom_sr_node.web.acts import Act, ModelAct
+from dicom_sr_node.web.desk import Desk
+from dicom_sr_node.web.lightbox import What
+
+pages = APIRouter(include_in_schema=False)
+HERE = Path(__file__).parent
+_templates = Jinja2Templates(HERE / "templates")
+_ACT_NAMES = {
+    Act.RETRY: "Retry",
+    Act.CANCEL: "Cancel",
+    Act.SEND_AGAIN: "Send again",
+    Act.URGENT: "Mark as urgent",
+    Act.HOLD: "Keep for ever",
+    Act.RELEASE: "Keep no longer",
+}
+
+
+def _local(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _ago(seconds: float | None) -> str:
+    """A span of time in words."""
+    if seconds is None:
+        return "never"
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * length or (seconds >= length and unit == "hour"):
+            count = round(seconds / length)
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return f"{max(0, round(seconds))} seconds ago"
+
+
+def _shown(text: object) -> str:
+    """Words of others on one line, without what turns the reading direction or cannot be seen."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))[:200]
+
+
+_templates.env.filters |= {"local": _local, "ago": _ago, "shown": _shown, "fromjson": json.loads}
+_templates.env.globals |= {"version": __version__, "Role": Role, "act_names": _ACT_NAMES}
+
+
+def render(
+    request: Request, template: str, person: Person | None = None, status: int = 200, **more: Any
+) -> HTMLResponse:
+    """A page. `told`: what was just done, or why it was not."""
+    desk = access.desk_of(request)
+    values = {
+        "person": person,
+        "node": desk.settings.node.ae_title,
+        "told": request.query_params.get("told", ""),
+        **more,
+    }
+    return _templates.TemplateResponse(request, template, values, status_code=status)
+
+
+def _back(place: str, told: str = "") -> RedirectResponse:
+    return RedirectResponse(f"{place}{'?told=' + quote(told[:500]) if told else ''}", 303)
+
+
+# Now
+
+
+@pages.get("/")
+def now(request: Request, desk: OnDesk, person: Viewer) -> HTMLResponse:
+    """What is where, and whether all is well."""
+    return render(request, "now.html", person, **_now(desk))
+
+
+@pages.get("/now/live")
+def live(request: Request, desk: OnDesk, person: Viewer) -> HTMLResponse:
+    """The part of `Now` that changes."""
+    return render(request, "live.html", person, **_now(desk))
+
+
+def _now(desk: Desk) -> dict[str, Any]:
+    search, fares = desk.store.search, desk.store.destinations.ls()
+    seen, delivered = search.last_seen(), search.last_deliveries()
+    peers = [
+        {
+            "name": name,
+            "ae_title": peer.ae_title,
+            "seen_s": seen.get(peer.ae_title),
+            "delivered_s": delivered.get(name),
+            "failures": fares.get(name, {}).get("failures", 0),
+        }
+        for name, peer in desk.settings.peers.items()
+    ]
+    known = {peer.ae_title for peer in desk.settings.peers.values()}
+    others = sorted((age, title) for title, age in seen.items() if title not in known)
+    return {
+        "condition": condition.look(desk.settings, desk.store),
+        "counts": search.counts(),
+        "today": search.received_since(86_400),
+        "peers": peers,
+        "others": others[:10],
+        "slots": desk.store.slots.ls(),
+        "serving": desk.store.service.now(),
+        "configured": desk.settings.model.name,
+        "at": _local(time.time()),
+    }
+
+
+# Images
+
+
+@pages.get("/images")
+def images(
+    request: Request,
+    desk: OnDesk,
+    person: Viewer,
+    text: str = "",
+    accession: str = "",
+    name: str = "",
+    patient_id: str = "",
+    since: str = "",
+    until: str = "",
+    fate: str = "",
+    peer: str = "",
+    modality: str = "",
+    before: Annotated[int | None, Query(ge=1)] = None,
+) -> HTMLResponse:
+    """Search and filters."""
+    wanted = Wanted(
+        text=text.strip(),
+        accession=accession.strip(),
+        name=name.strip(),
+        patient_id=patient_id.strip(),
+        since=_day(since, "since"),
+        until=_day(until, "until", days=1),
+        fate=_fate(fate),
+        peer=peer,
+        modality=modality.strip(),
+        before=before,
+    )
+    rows = desk.store.search.images(wanted, PAGE + 1)
+    fields = {key: value for key, value in request.query_params.items() if value and key != "before"}
+    peers = sorted({*desk.settings.peers, *desk.store.search.last_seen()})
+    more = rows[PAGE - 1]["id"] if len(rows) > PAGE else None
+    return render(
+        request, "images.html", person, rows=rows[:PAGE], fields=fields, fates=list(Fate), peer_names=peers, more=more
+    )
+
+
+def _day(text: str, key: str, days: int = 0) -> float | None:
+    if not text:
+        return None
+    try:
+        return (datetime.fromisoformat(text) + timedelta(days=days)).astimezone().timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise HTTPException(400, f"{key} is a date like 2026-05-04, not {text[:40]!r}.") from None
+
+
+def _fate(text: str) -> Fate | None:
+    try:
+        return Fate(text) if text else None
+    except ValueError:
+        raise HTTPException(400, f"No state is called {text[:40]!r}.") from None
+
+
+@pages.get("/images/{image_id}")
+def image(request: Request, desk: OnDesk, person: Viewer, image_id: int) -> HTMLResponse:
+    """One image: its journal, its results, the viewer."""
+    row = desk.store.search.image(image_id)
+    outputs = desk.store.outputs.of_job(row["job_id"])
+    ways = [(output, way) for output in outputs for way in desk.store.deliveries.of_output(output.id)]
+    job = desk.store.jobs.get(row["job_id"])
+    viewable = [output for output in outputs if output.kind in (Kind.IMAGE, Kind.SHADOW)]
+    return render(
+        request,
+        "image.html",
+        person,
+        row=row,
+        job=job,
+        outputs=outputs,
+        ways=ways,
+        viewable=viewable if not row["purged_at"] else [],
+        quality=json.loads(job.quality) if job.quality else {},
+        journal=desk.store.instances.events(image_id),
+        acts=acts.possible(job.state, bool(row["dead_ways"]), bool(row["held"]), bool(ways) and not row["purged_at"]),
+        urgent=job.priority == Priority.STAT,
+    )
+
+
+@pages.post("/images/{image_id}/{act}")
+def act_on_image(request: Request, desk: OnDesk, person: OperatorActs, image_id: int, act: Act) -> RedirectResponse:
+    """Retry, cancel, send again, ..."""
+    try:
+        told = acts.on_image(desk, person, address_of(request), image_id, act)
+    except NotFound as error:
+        told = str(error)
+    return _back(f"/images/{image_id}", told)
+
+
+@pages.get("/images/{image_id}/plane/{what}")
+def plane(
+    desk: OnDesk, person: Viewer, image_id: int, what: What, output: int | None = None, whole: bool = False
+) -> Response:
+    """Pixels for the viewer: little-endian uint16; the headers say what they mean."""
+    source = acts.path_of_source(desk, image_id)
+    result = acts.path_of_output(desk, image_id, output) if output is not None else None
+    if what != "source" and result is None:
+        raise HTTPException(400, "Which result? Give output=NUMBER.")
+    found = desk.lightbox.plane(what, source, result, whole=whole)
+    rows, columns = found.values.shape
+    said = {"Rows": rows, "Columns": columns, "Offset": found.offset, "Factor": found.factor}
+    said |= {"Black": found.black, "White": found.white}
+    headers = {f"X-{key}": str(value) for key, value in said.items()} | {"Cache-Control": "private, max-age=600"}
+    return Response(found.values.tobytes(), media_type="application/octet-stream", headers=headers)
+
+
+@pages.get("/images/{image_id}/verify/{output_id}")
+def verified(request: Request, desk: OnDesk, person: Viewer, image_id: int, output_id: int) -> HTMLResponse:
+    """The table of `srnode verify`, made now."""
+    derived, source = acts.path_of_output(desk, image_id, output_id), acts.path_of_source(desk, image_id)
+    return render(request, "verify.html", person, checks=desk.lightbox.verify(derived, source))
+
+
+@pages.get("/images/{image_id}/download")
+def download(
+    request: Request, desk: OnDesk, person: Operator, image_id: int, output: int | None = None
+) -> FileResponse:
+    """The DICOM file of an image or of one of its results."""
+    path = acts.path_of_source(desk, image_id) if output is None else acts.path_of_output(desk, image_id, output)
+    desk.note(
+        person.name, address_of(request), f"downloaded image {image_id}{'' if output is None else f' result {output}'}"
+    )
+    name = f"image-{image_id}{'' if output is None else f'-result-{output}'}.dcm"
+    return FileResponse(path, media_type="application/dicom", filename=name)
+
+
+# Rules and peers
+
+
+@pages.get("/rules")
+def rules(request: Request, desk: OnDesk, person: Viewer) -> HTMLResponse:
+    """The rules in force, in the order in which they are asked."""
+    return render(request, "rules.html", person, rules=in_order(desk.settings.rules), trial=None, form={})
+
+
+@pages.post("/rules/try")
+def try_rules(
+    request: Request,
+    desk: OnDesk,
+    person: OperatorActs,
+    file: Annotated[UploadFile, File()],
+    calling_ae: Annotated[str, Form()] = "",
+    called_ae: Annotated[str, Form()] = "",
+) -> HTMLResponse:
+    """What would become of this file."""
+    origin = Origin(calling_ae=calling_ae.strip(), called_ae=called_ae.strip() or desk.settings.node.ae_title)
+    told, trial = "", None
+    with desk.uploading:
+        try:
+            with trials.kept(desk, file.file) as path:
+                trial = trials.run(desk, path, origin)
+        except NodeError as error:
+            told = str(error)
+    form = {"calling_ae": calling_ae, "called_ae": called_ae, "file": file.filename or ""}
+    found = in_order(desk.settings.rules)
+    return render(request, "rules.html", person, rules=found, trial=trial, form=form, told=told)
+
+
+@pages.get("/peers")
+def peers(request: Request, desk: OnDesk, person: Viewer) -> HTMLResponse:
+    """Everybody we know, and who was turned away."""
+    return render(request, "peers.html", person, **_peers(desk), tried="", checks=[])
+
+
+@pages.post("/peers/{name}/try")
+def try_peer(request: Request, desk: OnDesk, person: OperatorActs, name: str) -> HTMLResponse:
+    """TCP, TLS, association, contexts, C-ECHO, storage commitment."""
+    if name not in desk.settings.peers:
+        raise NotFound(f"no peer {name!r}")
+    checks = list(doctor.examine_peer(desk.settings, desk.store, name, desk.settings.peers[name]))
+    return render(request, "peers.html", person, **_peers(desk), tried=name, checks=checks)
+
+
+def _peers(desk: Desk) -> dict[str, Any]:
+    return {
+        "peers": desk.settings.peers,
+        "fares": desk.store.destinations.ls(),
+        "seen": desk.store.search.last_seen(),
+        "refused": [
+            {**caller, "lines": line_to_add(caller["calling_ae"], caller["address"], caller["why"])}
+            for caller in desk.store.refused.ls()[:20]
+        ],
+    }
+
+
+# Models and training runs
+
+
+@pages.get("/models")
+def models(request: Request, desk: OnDesk, person: Viewer) -> HTMLResponse:
+    """Cards, figures, weaknesses; what is active."""
+    return render(request, "models.html", person, **catalogue.models(desk))
+
+
+@pages.post("/models/{act}")
+def act_on_models(
+    request: Request,
+    desk: OnDesk,
+    person: AdministratorActs,
+    act: ModelAct,
+    name: Annotated[str, Form()] = "",
+    percent: Annotated[float, Form(ge=0, le=100)] = 0,
+) -> RedirectResponse:
+    """Activate, go back, shadow, canary."""
+    try:
+        told = acts.on_models(desk, person, address_of(request), act, name, percent / 100)
+    except NotFound as error:
+        told = str(error)
+    return _back("/models", told)
+
+
+@pages.get("/training")
+def training(request: Request, desk: OnDesk, person: Viewer) -> HTMLResponse:
+    """The runs of the configured folder, the newest first."""
+    return render(
+        request, "training.html", person, folder=desk.settings.web.runs_dir, runs=runs.ls(desk.settings.web.runs_dir)
+    )
+
+
+@pages.get("/training/{run}/{file}")
+def training_file(desk: OnDesk, person: Viewer, run: str, file: str) -> FileResponse:
+    """A picture of a run."""
+    return FileResponse(runs.picture(desk.settings.web.runs_dir, run, file))
+
+
+# People
+
+
+@pages.get("/people")
+def people(request: Request, desk: OnDesk, person: Administrator) -> HTMLResponse:
+    """Accounts and tokens."""
+    return render(request, "people.html", person, **_people(desk))
+
+
+def _people(desk: Desk) -> dict[str, Any]:
+    return {"accounts": desk.store.accounts.ls(), "tokens": desk.store.accounts.tokens(), "roles": list(Role)}
+
+
+@pages.post("/people/add")
+def add_person(
+    request: Request,
+    desk: OnDesk,
+    person: AdministratorActs,
+    name: Annotated[str, Form()],
+    role: Annotated[str, Form()],
+    password: Annotated[str, Form()],
+) -> RedirectResponse:
+    """A new account."""
+    return _on_people(request, desk, person, f"made account {name}", lambda: staff.add(desk, name, role, password))
+
+
+@pages.post("/people/change")
+def change_person(
+    request: Request,
+    desk: OnDesk,
+    person: AdministratorActs,
+    name: Annotated[str, Form()],
+    role: Annotated[str, Form()] = "",
+    password: Annotated[str, Form()] = "",
+) -> RedirectResponse:
+    """Another role or password."""
+    return _on_people(
+        request, desk, person, f"changed account {name}", lambda: staff.change(desk, name, role, password)
+    )
+
+
+@pages.post("/people/remove")
+def remove_person(
+    request: Request, desk: OnDesk, person: AdministratorActs, name: Annotated[str, Form()]
+) -> RedirectResponse:
+    """An account with all its sessions and tokens."""
+    return _on_people(request, desk, person, f"removed account {name}", lambda: desk.store.accounts.remove(name))
+
+
+@pages.post("/people/token")
+def make_token(
+    request: Request,
+    desk: OnDesk,
+    person: AdministratorActs,
+    note: Annotated[str, Form()],
+    role: Annotated[str, Form()],
+) -> HTMLResponse:
+    """A token for a program, shown once."""
+    secret = desk.store.accounts.let_in(person.name, staff.role_of(role), PassKind.TOKEN, note=note)
+    desk.note(person.name, address_of(request), f"made a token for {note}")
+    return render(request, "people.html", person, **_people(desk), secret=secret)
+
+
+@pages.post("/people/revoke")
+def revoke_token(
+    request: Request, desk: OnDesk, person: AdministratorActs, token: Annotated[str, Form()]
+) -> RedirectResponse:
+    """A token lets nobody in any more."""
+    return _on_people(request, desk, person, "revoked a token", lambda: desk.store.accounts.revoke(token))
+
+
+@pages.post("/password")
+def own_password(
+    request: Request,
+    desk: OnDesk,
+    person: ViewerActs,
+    old: Annotated[str, Form()],
+    new: Annotated[str, Form()],
+) -> RedirectResponse:
+    """Everybody's own; then one logs in again."""
+    _not_too_often(desk, person.name, address_of(request))
+    if access.check(desk.store.accounts, person.name, old) is None:
+        return _back("/account", "That is not your password.")
+    try:
+        desk.store.accounts.change(person.name, password=access.hashed(new))
+    except NodeError as error:
+        return _back("/account", str(error))
+    desk.note(person.name, address_of(request), "changed the own password")
+    return _back("/login", "Log in with the new password.")
+
+
+@pages.get("/account")
+def account(request: Request, desk: OnDesk, person: Viewer) -> HTMLResponse:
+    """One's own."""
+    return render(request, "account.html", person)
+
+
+def _on_people(request: Request, desk: Desk, person: Person, what: str, change: Any) -> RedirectResponse:
+    try:
+        change()
+    except NodeError as error:
+        return _back("/people", str(error))
+    desk.note(person.name, address_of(request), what)
+    return _back("/people", f"Done: {what}.")
+
+
+# Coming and going
+
+
+@pages.get("/login")
+def login_page(request: Request, desk: OnDesk) -> Response:
+    """The form."""
+    if access.somebody(request):
+        return _back("/")
+    return render(request, "login.html", first=not desk.store.accounts.any())
+
+
+@pages.post("/login")
+def login(
+    request: Request, desk: OnDesk, name: Annotated[str, Form()] = "", password: Annotated[str, Form()] = ""
+) -> Response:
+    """A session for whoever knows the password."""
+    address = address_of(request)
+    _not_too_often(desk, name, address)
+    role = access.check(desk.store.accounts, name, password)
+    if role is None:
+        desk.note(name[:64], address, "login failed")
+        return render(request, "login.html", status=401, told="Name or password is wrong.", name=name[:64], first=False)
+    desk.logins.forget(address)
+    return _enter(desk, name, role, address)
+
+
+@pages.post("/logout")
+def logout(request: Request, desk: OnDesk, person: ViewerActs) -> RedirectResponse:
+    """The session ends."""
+    desk.store.accounts.end(request.cookies.get(access.COOKIE, ""))
+    desk.note(person.name, address_of(request), "logout")
+    answer = _back("/login", "You are logged out.")
+    answer.delete_cookie(access.COOKIE)
+    return answer
+
+
+@pages.get("/setup")
+def setup_page(request: Request, desk: OnDesk, key: str = "") -> HTMLResponse:
+    """The first account, for whoever has the link that was printed."""
+    _check_setup(desk, key)
+    return render(request, "setup.html", key=key)
+
+
+@pages.post("/setup")
+def setup(
+    request: Request,
+    desk: OnDesk,
+    key: Annotated[str, Form()] = "",
+    name: Annotated[str, Form()] = "",
+    password: Annotated[str, Form()] = "",
+) -> Response:
+    """Make an administrator; the link is used up."""
+    _not_too_often(desk, "setup", address_of(request))
+    _check_setup(desk, key)
+    try:
+        staff.add(desk, name, Role.ADMINISTRATOR.name, password)
+    except NodeError as error:
+        return render(request, "setup.html", status=400, key=key, told=str(error), name=name[:64])
+    desk.store.accounts.end(key)
+    desk.note(name, address_of(request), "made the account of an administrator by the setup link")
+    return _enter(desk, name.strip(), Role.ADMINISTRATOR, address_of(request))
+
+
+def _check_setup(desk: Desk, key: str) -> None:
+    if desk.store.accounts.who(key, PassKind.SETUP) is None:
+        raise HTTPException(403, "This link was used or is too old. `srnode users link` prints another one.")
+
+
+def _enter(desk: Desk, name: str, role: Role, address: str) -> RedirectResponse:
+    hours = desk.settings.web.session_hours
+    secret = desk.store.accounts.let_in(name, role, PassKind.SESSION, hours=hours)
+    desk.note(name, address, "login")
+    answer = _back("/")
+    secure = desk.settings.web.certificate is not None
+    answer.set_cookie(
+        access.COOKIE, secret, max_age=int(hours * 3600), httponly=True, samesite="strict", secure=secure, path="/"
+    )
+    return answer
+
+
+def _not_too_often(desk: Desk, name: str, address: str) -> None:
+    wait_s = max(desk.logins.wait_s(address), desk.names.wait_s(name[:64]))
+    if wait_s:
+        raise HTTPException(429, f"Too many tries: wait {wait_s:.0f} seconds.", {"Retry-After": str(int(wait_s) + 1)})

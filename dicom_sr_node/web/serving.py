@@ -1,0 +1,72 @@
+"""The role `web`: one process that answers browsers, programs and monitoring."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from threading import Event
+
+import uvicorn
+
+from dicom_sr_node import log
+from dicom_sr_node.errors import NodeError
+from dicom_sr_node.settings import Settings
+from dicom_sr_node.store.accounts import Accounts, Kind, Role
+from dicom_sr_node.web.access import SETUP_HOURS
+from dicom_sr_node.web.desk import Desk
+from dicom_sr_node.web.site import site
+
+_log = log.get("web")
+_END_S = 5.0
+
+
+def serve(desk: Desk, stop: Event) -> None:
+    """Until `stop` is set. Raises NodeError where the port is taken."""
+    web = desk.settings.web
+    config = uvicorn.Config(
+        site(desk),
+        host=web.host,
+        port=web.port,
+        ssl_certfile=web.certificate,
+        ssl_keyfile=web.private_key,
+        log_config=None,
+        access_log=False,  # addresses of pages hold what was searched for
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=int(_END_S),
+        limit_concurrency=200,
+    )
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # the role's own are kept
+    thread = threading.Thread(target=_run, args=(server,), name="web", daemon=True)
+    thread.start()
+    while thread.is_alive() and not server.started and not stop.wait(0.05):
+        pass
+    if not thread.is_alive():
+        raise NodeError(f"cannot listen on {web.host}:{web.port} (web.host, web.port, web.certificate)")
+    _log.info("listening", extra={"url": web.url})
+    if not desk.store.accounts.any():
+        print(f"\nOpen {setup_link(desk.settings, desk.store.accounts)}\nto make the first account.\n", file=sys.stderr)
+    while thread.is_alive() and not stop.wait(0.5):
+        pass
+    server.should_exit = True
+    thread.join(2 * _END_S)
+    desk.lightbox.close()
+
+
+def setup_link(settings: Settings, accounts: Accounts) -> str:
+    """A link that makes an administrator, once, within a day; one that was made before is worth nothing any more."""
+    key = accounts.let_in("", Role.ADMINISTRATOR, Kind.SETUP, hours=SETUP_HOURS)
+    return f"{settings.web.url}/setup?key={key}"
+
+
+def _run(server: uvicorn.Server) -> None:
+    try:
+        server.run()
+    except SystemExit:  # uvicorn's word for a port that is taken
+        return

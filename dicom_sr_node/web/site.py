@@ -1,0 +1,94 @@
+"""The application: its rooms, and what every answer carries."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Request, Response
+from fastapi.staticfiles import StaticFiles
+
+from dicom_sr_node import __version__
+from dicom_sr_node.web import problems
+from dicom_sr_node.web.access import address_of
+from dicom_sr_node.web.api import api
+from dicom_sr_node.web.desk import Desk
+from dicom_sr_node.web.monitoring import monitoring
+from dicom_sr_node.web.pages import HERE, pages
+
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+_MOST_BODY = 64 << 10  # bytes, of everything but a dropped file
+_UPLOADS = ("/rules/try", "/api/v1/rules/try")
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+Next = Callable[[Request], Awaitable[Response]]
+
+
+def site(desk: Desk) -> FastAPI:
+    """Everything that is served."""
+    app = FastAPI(
+        title="dicom_sr_node",
+        version=__version__,
+        description="What the dashboard shows and does, for programs. Errors are problem documents (RFC 9457).",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.desk = desk
+    app.middleware("http")(_guarded)
+    app.include_router(monitoring)
+    app.include_router(api)
+    app.include_router(pages)
+    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    problems.install(app)
+    return app
+
+
+async def _guarded(request: Request, go_on: Next) -> Response:
+    """Before and after every request: who may ask at all, how often, how much; and the headers of every answer."""
+    refusal = _refusal(request)
+    response = problems.answer(request, *refusal) if refusal else await go_on(request)
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    if not request.url.path.startswith("/static/"):
+        response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _refusal(request: Request) -> tuple[int, str, dict[str, str]] | None:
+    desk: Desk = request.app.state.desk
+    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    if not _is_ours(desk, host):
+        return 421, f"This node is not called {host[:100]!r}: see web.names in its configuration.", {}
+    if wait_s := desk.requests.wait_s(address_of(request)):
+        return 429, f"Too many requests: wait {wait_s:.0f} seconds.", {"Retry-After": str(int(wait_s) + 1)}
+    length = request.headers.get("content-length", "0")
+    uploads = request.url.path in _UPLOADS
+    most = (desk.settings.scp.max_object_mb << 20) + _MOST_BODY if uploads else _MOST_BODY
+    if "chunked" in request.headers.get("transfer-encoding", ""):
+        return 411, "Say how long the body is: Content-Length.", {}
+    if not length.isdecimal() or int(length) > most:
+        return 413, f"The body is larger than {most} bytes.", {}
+    origin = request.headers.get("origin")
+    if request.method not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != request.headers.get("host"):
+        return 403, "This request comes from another site.", {}
+    return None
+
+
+def _is_ours(desk: Desk, host: str) -> bool:
+    """Against names of others that lead here (DNS rebinding)."""
+    web = desk.settings.web
+    if web.names:
+        return host in web.names or host in _LOOPBACK
+    return host in _LOOPBACK or web.host not in _LOOPBACK

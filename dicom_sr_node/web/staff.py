@@ -1,0 +1,35 @@
+"""Accounts, as an administrator makes and changes them."""
+
+from __future__ import annotations
+
+import re
+
+from dicom_sr_node.errors import NodeError
+from dicom_sr_node.store.accounts import Role
+from dicom_sr_node.web import access
+from dicom_sr_node.web.desk import Desk
+
+_NAME = re.compile(r"[\w.@+-]{1,64}")
+
+
+def add(desk: Desk, name: str, role: str, password: str) -> None:
+    """A new account. Raises NodeError."""
+    if not _NAME.fullmatch(name.strip()):
+        raise NodeError("a name has 1 to 64 letters, digits or any of . @ + - _")
+    desk.store.accounts.add(name.strip(), role_of(role), access.hashed(password))
+
+
+def change(desk: Desk, name: str, role: str, password: str) -> None:
+    """Another role, another password, or both. Raises NodeError."""
+    if not role and not password:
+        raise NodeError("nothing was to be changed: give a role or a password")
+    hashed = access.hashed(password) if password else None
+    desk.store.accounts.change(name, role=role_of(role) if role else None, password=hashed)
+
+
+def role_of(name: str) -> Role:
+    """Raises NodeError."""
+    try:
+        return Role[name.upper()]
+    except KeyError:
+        raise NodeError(f"no role {name[:40]!r}; there are {', '.join(role.name.lower() for role in Role)}") from None

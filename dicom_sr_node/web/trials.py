@@ -1,0 +1,116 @@
+"""A dropped file and the rules: which one takes it, what would be done, or why not. Nothing is kept of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom import Dataset
+
+from dicom_sr_node import routing
+from dicom_sr_node.errors import NodeError, Unreadable
+from dicom_sr_node.pixels import header
+from dicom_sr_node.pixels.reader import Admission, Reader
+from dicom_sr_node.records import Origin
+from dicom_sr_node.settings import Rule
+from dicom_sr_node.web.desk import Desk
+
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One rule, and what keeps it from taking the image."""
+
+    rule: str
+    misses: tuple[str, ...]
+    reached: bool  # False: a rule before it has taken the image
+
+
+@dataclass(frozen=True)
+class Result:
+    """One of the results that would be made."""
+
+    model: str
+    scale: int
+    label: str
+    destinations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How the rules take an image."""
+
+    said: dict[str, str]  # what they look at, as the image has it
+    asked: tuple[Asked, ...]
+    rule: str | None
+    priority: str
+    refusal: str  # why nothing would be made; or nothing
+    results: tuple[Result, ...]
+    left_out: tuple[str, ...]
+
+
+def ask_rules(
+    path: Path, rules: tuple[Rule, ...], origin: Origin
+) -> tuple[dict[str, str], list[tuple[str, list[str]]]]:
+    """What the rules look at, and what keeps each from taking the image. Raises Unreadable."""
+    source = header.read(path, pixels=False)
+    with header.usable():
+        ordered = routing.in_order(rules)
+        return _said(source), [(rule.name, routing.misses(rule.match, source, origin)) for rule in ordered]
+
+
+def _said(source: Dataset) -> dict[str, str]:
+    keys = ("Modality", "BodyPartExamined", "ViewPosition", "StationName")
+    found = {key: header.first(source, key).strip()[:64] for key in keys}
+    rows, columns = source.get("Rows"), source.get("Columns")
+    return {**found, "Size": f"{columns} x {rows}" if rows and columns else ""}
+
+
+def run(desk: Desk, path: Path, origin: Origin) -> Trial:
+    """Ask the rules in force. Raises Unreadable, DecoderDied."""
+    settings = desk.settings
+    with Reader(settings.work) as reader:
+        said, asked = reader.ask(ask_rules, path, settings.rules, origin)
+        taken = next((name for name, misses in asked if not misses), None)
+        reached = [name for name, _ in asked].index(taken) if taken else len(asked)
+        rule = next((rule for rule in routing.in_order(settings.rules) if rule.name == taken), None)
+        steps = tuple(Asked(name, tuple(misses), number <= reached) for number, (name, misses) in enumerate(asked))
+        refusal, results, left_out = "", tuple[Result, ...](), tuple[str, ...]()
+        try:
+            admitted = reader.admit(path, _admission(desk), origin)
+            left_out = admitted.left_out
+            in_service = desk.store.service.now().active or settings.model.name
+            results = tuple(
+                Result(made.form.model or in_service, made.scale, made.form.label, made.form.destinations)
+                for made in admitted.plan
+            )
+        except NodeError as error:
+            refusal = str(error)
+    return Trial(said, steps, taken, rule.priority if rule else "", refusal, results, left_out)
+
+
+def _admission(desk: Desk) -> Admission:
+    settings = desk.settings
+    scales = {card.name: tuple(s for s in (4, 2) if s <= card.architecture.scale) for card in desk.shelf.cards()}
+    in_service = scales.get(desk.store.service.now().active or settings.model.name, (4, 2))
+    return Admission(settings.rules, settings.model, settings.derive.label, {routing.IN_SERVICE: in_service, **scales})
+
+
+@contextmanager
+def kept(desk: Desk, upload: BinaryIO) -> Iterator[Path]:
+    """A file of the upload for as long as it is looked at. Raises Unreadable where it is larger than scp takes."""
+    draft = desk.spool.draft("in")
+    try:
+        most = desk.settings.scp.max_object_mb << 20
+        while piece := upload.read(_PIECE):
+            draft.write(piece)
+            most -= len(piece)
+            if most < 0:
+                raise Unreadable(f"larger than {desk.settings.scp.max_object_mb} MB (scp.max_object_mb)")
+        yield draft.read_back()
+    finally:
+        draft.drop()
