@@ -47,6 +47,9 @@ data_dir = {data_dir}
 [scp]
 port = {port}
 
+[web]
+enabled = false
+
 [delivery]
 retry_first_s = 1
 

@@ -6,6 +6,7 @@ again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from threading import Event, Thread
 
@@ -18,6 +19,7 @@ _log = log.get("steps")
 Step = Callable[[], bool]  # False: there was nothing to do
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 15.0
+PATIENCE_S = 20.0  # with steps that are at work when all is to end; less than what a supervisor has
 
 
 def repeat(step: Step, stop: Event, poll_s: float) -> None:
@@ -35,7 +37,10 @@ def repeat(step: Step, stop: Event, poll_s: float) -> None:
 
 
 def repeat_all(steps: Mapping[str, Step], stop: Event, poll_s: float) -> None:
-    """Each step in a thread of its own, until `stop` is set; the first fault of any of them ends all and is raised."""
+    """Each step in a thread of its own, until `stop` is set; the first fault of any of them ends all and is raised.
+
+    A step that does not come to its end in time is left alone: its work goes back by lease, or at the next start.
+    """
     faults: list[BaseException] = []
 
     def run(step: Step) -> None:
@@ -49,7 +54,10 @@ def repeat_all(steps: Mapping[str, Step], stop: Event, poll_s: float) -> None:
     for thread in threads:
         thread.start()
     stop.wait()
+    deadline = time.monotonic() + PATIENCE_S
     for thread in threads:
-        thread.join()
+        thread.join(max(0.0, deadline - time.monotonic()))
+        if thread.is_alive():
+            _log.warning("not finished", extra={"step": thread.name})
     if faults:
         raise faults[0]

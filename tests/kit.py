@@ -346,6 +346,8 @@ def _node_toml(folder: Path, peers: dict[str, int], more: str, port: int) -> str
         f'data_dir = "{folder / "var"}"',
         "[scp]",
         f"port = {port}",
+        "[web]",
+        "enabled = false",
         "[work]",
         "lease_s = 5",
         "[delivery]",

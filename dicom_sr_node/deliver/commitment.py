@@ -8,10 +8,12 @@ from typing import Any
 
 from pydicom.uid import generate_uid
 from pynetdicom import evt
+from pynetdicom.dimse_primitives import N_ACTION, N_EVENT_REPORT
 
 from dicom_sr_node import failpoints, log, vouch
 from dicom_sr_node.deliver import dimse
 from dicom_sr_node.errors import DeliveryError, Fenced, PeerRefused, PeerUnreachable, Unreadable
+from dicom_sr_node.network import guard
 from dicom_sr_node.network.commitment import (
     INVALID_ARGUMENT,
     REQUEST,
@@ -72,7 +74,7 @@ class Asker:
 
         def on_report(event: evt.Event) -> tuple[int, None]:
             try:
-                self._take(Report.read(decoded(event, lambda: event.event_information)))
+                self._take(decoded(event, lambda: Report.read(event.event_information)))
             except Unreadable:
                 return INVALID_ARGUMENT, None
             reported.set()
@@ -82,7 +84,8 @@ class Asker:
         with dimse.association(self._settings, self._peer, [dimse.COMMITMENT], handlers=handlers) as assoc:
             deadline = time.monotonic() + self._settings.delivery.response_timeout_s
             try:
-                answer, _ = assoc.send_n_action(request.data_set(), REQUEST, SOP_CLASS, SOP_INSTANCE)
+                with guard.exchange(assoc, N_ACTION):
+                    answer, _ = assoc.send_n_action(request.data_set(), REQUEST, SOP_CLASS, SOP_INSTANCE)
             except (RuntimeError, ValueError, OSError) as error:
                 raise PeerUnreachable("the association broke while storage commitment was asked for") from error
             if "Status" in answer and answer.Status != SUCCESS:
@@ -135,7 +138,8 @@ class Reporter:
         with dimse.association(self._settings, peer, [dimse.COMMITMENT], reverse=True) as assoc:
             answer: Any
             try:
-                answer, _ = assoc.send_n_event_report(report.data_set(), report.event_type, SOP_CLASS, SOP_INSTANCE)
+                with guard.exchange(assoc, N_EVENT_REPORT):
+                    answer, _ = assoc.send_n_event_report(report.data_set(), report.event_type, SOP_CLASS, SOP_INSTANCE)
             except (RuntimeError, ValueError, OSError) as error:
                 raise PeerUnreachable("the association broke while the report was sent") from error
             if "Status" not in answer or answer.Status != SUCCESS:

@@ -10,6 +10,7 @@ from typing import Any
 from pydicom import Dataset
 from pydicom.uid import EnhancedSRStorage, SecondaryCaptureImageStorage
 from pynetdicom import AE, Association, build_role
+from pynetdicom.dimse_primitives import C_ECHO, C_STORE
 from pynetdicom.sop_class import Verification
 
 from dicom_sr_node.derive import encoding
@@ -33,6 +34,7 @@ _REJECTIONS = {  # (source, reason) of A-ASSOCIATE-RJ, PS3.8 9.3.4
     (3, 2): "its limit of associations is reached",
 }
 
+_SHORTEST_PDU = 1024  # bytes; with less an image becomes millions of PDUs, and PS3.8 D.1 means more than headers
 COMMITMENT: Context = (str(wire.SOP_CLASS), str(syntaxes.UNCOMPRESSED[1]))
 COMPANIONS = (SecondaryCaptureImageStorage, EnhancedSRStorage)  # heat map, report
 
@@ -91,6 +93,9 @@ def association(
     if peer.tls and not tls.is_certificate_of(guard.connection_of(assoc), peer):
         assoc.abort()
         raise PeerUnreachable(f"{_name(peer)} shows the certificate of somebody else")
+    if 0 < assoc.acceptor.maximum_length < _SHORTEST_PDU:
+        assoc.abort()
+        raise PeerRefused(f"{_name(peer)} takes PDUs of {assoc.acceptor.maximum_length} bytes only")
     try:
         yield assoc
     finally:
@@ -101,7 +106,11 @@ def association(
 def echo(settings: Settings, peer: Peer) -> None:
     """C-ECHO. Raises PeerUnreachable or PeerRefused."""
     with association(settings, peer, [(str(Verification), syntaxes.UNCOMPRESSED[1])]) as assoc:
-        answer = assoc.send_c_echo()
+        try:
+            with guard.exchange(assoc, C_ECHO):
+                answer = assoc.send_c_echo()
+        except (RuntimeError, OSError) as error:
+            raise PeerUnreachable(f"the association with {_name(peer)} broke: {error}") from error
         if "Status" not in answer:
             raise PeerUnreachable(
                 f"{_name(peer)} did not answer the C-ECHO in {settings.delivery.response_timeout_s:g} s"
@@ -120,7 +129,8 @@ def send(assoc: Association, path: Path, peer: Peer) -> str:
     if ds.file_meta.TransferSyntaxUID == encoding.COMPRESSED and not _accepts(assoc, ds):
         encoding.make_plain(ds)
     try:
-        answer = assoc.send_c_store(ds)
+        with guard.exchange(assoc, C_STORE):
+            answer = assoc.send_c_store(ds)
     except ValueError as error:  # no accepted context for this class and syntax, or it cannot be encoded in one
         raise PeerRefused(f"{_name(peer)} takes no {_offer(ds)}: {error}") from error
     except (RuntimeError, OSError) as error:

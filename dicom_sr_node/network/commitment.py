@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from pydicom import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -23,12 +24,16 @@ NO_SUCH_ACTION, INVALID_ARGUMENT = 0x0123, 0x0115  # statuses of N-ACTION and N-
 MOST_REFERENCES = 4000
 TRANSFER_SYNTAXES = [ImplicitVRLittleEndian, ExplicitVRLittleEndian]
 _ITEM = b"\xfe\xff\x00\xe0"
+T = TypeVar("T")
 _READING = threading.Semaphore(1)  # a data set can cost a hundred times its size while it is read
 _PATIENCE_S = 0.5
 
 
-def decoded(event: evt.Event, get: Callable[[], Dataset]) -> Dataset:
-    """The data set of an N-ACTION or N-EVENT-REPORT. Raises Unreadable before too many items become objects."""
+def decoded(event: evt.Event, read: Callable[[], T]) -> T:
+    """What is read of the data set of an N-ACTION or N-EVENT-REPORT; pydicom does the work when it is looked at.
+
+    Raises Unreadable, before too many items become objects.
+    """
     request = event.request
     encoded = getattr(request, "ActionInformation", None) or getattr(request, "EventInformation", None)
     if encoded is None:
@@ -39,7 +44,7 @@ def decoded(event: evt.Event, get: Callable[[], Dataset]) -> Dataset:
         raise Unreadable("too many at the same time")
     try:
         with usable():
-            return get()
+            return read()
     finally:
         _READING.release()
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import select
 import socket
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -21,6 +22,7 @@ from typing import Any
 from pynetdicom import evt
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import N_EVENT_REPORT_RQ, DIMSEMessage
+from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.transport import AssociationSocket
 
 from dicom_sr_node import log
@@ -35,11 +37,12 @@ _MOST_P_DATA = 1 << 20  # bytes: some peers send more than what we said we take
 _MOST_FRAGMENTS = 64  # in one PDU; peers send one or two
 _MOST_ASSOCIATE = 1 << 18  # 128 contexts with all transfer syntaxes are 100 kB
 _MOST_OTHER = 1 << 8  # rejection, release, abort: 4 bytes
-_MOST_COMMAND = 1 << 16
+_MOST_COMMAND = 1 << 13
 _MOST_OTHER_DATA = 1 << 19  # a data set that is no image: the references of a storage commitment
 _MOST_WAITING = 2  # messages that a peer may send ahead of our answers
-_MOST_OPEN = 2 * _MOST_WAITING + 2  # data sets that may be waiting, in hand, and served
 _MOST_REPORTS = 16  # N-EVENT-REPORTs on one association: each gets a thread
+_REPORTING = threading.Semaphore(8)
+_NOTHING = (None, None)  # what pynetdicom takes for no answer
 _SLOWEST = 4096  # bytes per second of a message that takes longer than one PDU may
 
 
@@ -69,6 +72,29 @@ def cut(assoc: Any) -> None:
     """End a connection from within, without a word: what the peer sends cannot be trusted any more."""
     if connection_of(assoc) is not None:
         assoc.dul.socket.close()
+        assoc.dimse.msg_queue.put(_NOTHING)  # who waits for an answer need not wait for the timeout
+
+
+@contextmanager
+def exchange(assoc: Any, kind: type) -> Iterator[None]:
+    """Around a request of ours: pynetdicom takes any message with a status for the answer, whatever it answers.
+
+    kind: the primitive of the service. Raises OSError for an answer to something else or one that makes no sense, and
+    what else pynetdicom raises of itself.
+    """
+    messages: Messages = assoc.dimse
+    messages.taken = None
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError):
+        raise
+    except Exception as error:
+        cut(assoc)
+        raise ConnectionAbortedError(f"an answer that makes no sense: {log.kind_of(error)}") from error
+    answer = messages.taken
+    if answer is not None and (type(answer) is not kind or getattr(answer, "MessageIDBeingRespondedTo", None) is None):
+        cut(assoc)
+        raise ConnectionAbortedError(f"{type(answer).__name__} is no answer to {kind.__name__}")
 
 
 def set_options(connection: socket.socket, limits: Limits) -> None:
@@ -118,9 +144,13 @@ def _watch(event: evt.Event, limits: Limits, sink: Sink) -> None:
     wrapper.limits = limits
     wrapper.first = assoc._server.first_pdu(connection) if assoc.is_acceptor else bytearray()
     assoc.dimse = Messages(assoc, limits, sink)
+    assoc._serve_request = partial(_serve, assoc, assoc._serve_request)
     if assoc.is_acceptor:
         assoc.run = partial(_run, assoc, assoc.run)
-    assoc.dul.run = partial(_run, assoc, assoc.dul.run)
+        assoc.dul.run = partial(_run, assoc, assoc.dul.run)
+    else:  # its thread is running already
+        machine = assoc.dul.state_machine
+        machine.do_action = partial(_act, assoc, machine.do_action)
 
 
 def _run(assoc: Any, run: Callable[[], None]) -> None:
@@ -132,6 +162,30 @@ def _run(assoc: Any, run: Callable[[], None]) -> None:
     finally:
         cut(assoc)
         assoc.dimse.close()
+
+
+def _act(assoc: Any, act: Callable[[str], None], event: str) -> None:
+    """One step of an association of ours: a PDU that it fails on ends it at once."""
+    try:
+        act(event)
+    except Exception as error:
+        _log.warning("association ended", extra={"why": log.kind_of(error)})
+        assoc.is_aborted, assoc.is_established = True, False
+        cut(assoc)
+        assoc.dul.kill_dul()
+
+
+def _serve(assoc: Any, serve: Callable[[Any, int], None], message: Any, context_id: int) -> None:
+    """A request of the peer. Reports have threads of their own, which outlive their association: few at a time."""
+    if not isinstance(message, N_EVENT_REPORT):
+        serve(message, context_id)
+    elif _REPORTING.acquire(blocking=False):
+        try:
+            serve(message, context_id)
+        finally:
+            _REPORTING.release()
+    else:
+        cut(assoc)
 
 
 class _Socket(AssociationSocket):  # type: ignore[misc]  # pynetdicom's types are not read
@@ -229,6 +283,11 @@ class Bounded(BytesIO):
             return len(data)
         return super().write(data)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether dropping it matters."""
+        return False
+
     def drop(self) -> None:
         """Nobody will look at it."""
 
@@ -242,6 +301,7 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom's type
         self._limits, self._sink = limits, sink
         self._started, self._bytes, self._reports = 0.0, 0, 0
         self._open: list[Bounded] = []  # data sets that nobody has looked at yet
+        self.taken: Any = None  # the message that was last taken off the queue
         self.progress_at = time.monotonic()  # when a whole PDU was last read
         self.serving = False  # one of our handlers is at work for the peer
 
@@ -250,6 +310,12 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom's type
         """Whether the peer owes us nothing and we owe it nothing."""
         return self.message is None and self.msg_queue.empty() and not self.serving
 
+    def get_msg(self, block: bool = False) -> tuple[int | None, Any]:
+        """The next message, or nothing."""
+        found: tuple[int | None, Any] = super().get_msg(block)
+        self.taken = found[1]
+        return found
+
     def receive_primitive(self, primitive: Any) -> None:
         """One P-DATA of the message in hand."""
         if self.message is None:
@@ -257,7 +323,7 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom's type
             self.message = message = DIMSEMessage()
             message.encoded_command_set = Bounded(self.assoc, message, _MOST_COMMAND)
             message.data_set = self._sink(self.assoc, message)
-            self._open = [*self._open[-_MOST_OPEN:], message.data_set]
+            self._open = [*(data_set for data_set in self._open if data_set.is_open), message.data_set]
         message = self.message
         self._bytes += sum(len(data) for _, data in primitive.presentation_data_value_list)
         took_s = time.monotonic() - self._started

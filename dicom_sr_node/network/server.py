@@ -12,9 +12,12 @@ import ssl
 import threading
 import time
 import weakref
+from collections import Counter
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
 from dicom_sr_node import log
@@ -38,6 +41,13 @@ class Seats:
     per_address: int
 
 
+class _Contexts(list[PresentationContext]):
+    """pynetdicom copies all of them, with all they hold, for each association: most of what one costs."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> list[PresentationContext]:
+        return [copy(context) for context in self]
+
+
 class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's types are not read
     """Accepts at once, whatever the other connections do."""
 
@@ -51,6 +61,7 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's t
         self._seated: list[Any] = []
         self._first: weakref.WeakKeyDictionary[Any, bytearray] = weakref.WeakKeyDictionary()
         super().__init__(*arguments, **more)
+        self.contexts: list[PresentationContext] = _Contexts(self.contexts)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept; a TLS handshake is left to the connection's own thread."""
@@ -105,9 +116,12 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's t
             self._pending = [(a, ref) for a, ref in self._pending if ref() is not mine]
             self._seated = [holder for holder in self._seated if holder.is_alive() and guard.connection_of(holder)]
             same = [holder for holder in self._seated if holder.requestor.address == address]
-            rivals = same if len(same) >= self._seats.per_address else self._seated
+            rivals, idle_s = (same if len(same) >= self._seats.per_address else self._seated), _IDLE_S
+            if not same:  # whoever has none comes before those who have many
+                rivals, idle_s = _of_busiest(self._seated), 0.0
             if len(same) >= self._seats.per_address or len(self._seated) >= self._seats.total:
-                idlest = min(filter(_may_go, rivals), key=lambda holder: holder.dimse.progress_at, default=None)
+                going = (holder for holder in rivals if _may_go(holder, idle_s))
+                idlest = min(going, key=lambda holder: holder.dimse.progress_at, default=None)
                 if idlest is None:
                     return False
                 self._seated.remove(idlest)
@@ -141,6 +155,13 @@ def _hang_up(connection: socket.socket | None) -> None:
         return
 
 
-def _may_go(assoc: Any) -> bool:
+def _of_busiest(seated: list[Any]) -> list[Any]:
+    """The associations of the address that has most; all of them where each has one."""
+    addresses = Counter(holder.requestor.address for holder in seated)
+    most = max(addresses.values(), default=0)
+    return [holder for holder in seated if addresses[holder.requestor.address] == most]
+
+
+def _may_go(assoc: Any, idle_s: float) -> bool:
     silent_s = time.monotonic() - assoc.dimse.progress_at
-    return silent_s > _IDLE_S if assoc.dimse.is_idle else silent_s > _STALLED_S and not assoc.dimse.serving
+    return silent_s > idle_s if assoc.dimse.is_idle else silent_s > _STALLED_S and not assoc.dimse.serving

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pynetdicom import evt
+from pynetdicom.dimse_primitives import N_EVENT_REPORT
 
 from dicom_sr_node import log, vouch
 from dicom_sr_node.errors import NodeError, Unreadable
+from dicom_sr_node.network import guard
 from dicom_sr_node.network.commitment import (
     INVALID_ARGUMENT,
     NO_SUCH_ACTION,
@@ -56,7 +58,7 @@ class CommitmentScp:
         if event.action_type != REQUEST:
             return NO_SUCH_ACTION, None
         try:
-            request = Request.read(decoded(event, lambda: event.action_information))
+            request = decoded(event, lambda: Request.read(event.action_information))
         except Unreadable as error:
             _log.warning("commitment request refused", extra={"why": error})
             return INVALID_ARGUMENT, None
@@ -70,7 +72,7 @@ class CommitmentScp:
     def on_report(self, event: evt.Event) -> tuple[int, None]:
         """A peer reports on what we asked; a report on what nobody asked, or of somebody else, is an error."""
         try:
-            report = Report.read(decoded(event, lambda: event.event_information))
+            report = decoded(event, lambda: Report.read(event.event_information))
         except Unreadable as error:
             _log.warning("commitment report refused", extra={"why": error})
             return INVALID_ARGUMENT, None
@@ -98,7 +100,8 @@ class CommitmentScp:
             return
         try:
             report = vouch.report(held, self._instances, self._spool)
-            status, _ = assoc.send_n_event_report(report.data_set(), report.event_type, SOP_CLASS, SOP_INSTANCE)
+            with guard.exchange(assoc, N_EVENT_REPORT):
+                status, _ = assoc.send_n_event_report(report.data_set(), report.event_type, SOP_CLASS, SOP_INSTANCE)
             if status and status.Status == SUCCESS:
                 self._asked.done(held)
             else:

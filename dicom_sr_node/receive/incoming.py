@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from pydicom.filebase import DicomBytesIO
@@ -15,6 +16,8 @@ from dicom_sr_node.pixels import header
 from dicom_sr_node.records import Stored
 from dicom_sr_node.spool import Draft, Spool
 
+_LOOK_EVERY = 16 << 20  # bytes
+
 
 class Incoming(guard.Bounded):
     """Fragments go to a draft in the spool. What cannot be kept is remembered, and the rest of the message dropped.
@@ -22,9 +25,10 @@ class Incoming(guard.Bounded):
     error: why there is nothing to keep: OSError of the disk, or Unreadable.
     """
 
-    def __init__(self, assoc: Any, message: DIMSEMessage, spool: Spool, most_bytes: int) -> None:
+    def __init__(self, assoc: Any, message: DIMSEMessage, spool: Spool, most_bytes: int, reserve_mb: int) -> None:
         super().__init__(assoc, message)
-        self._spool, self._most_bytes, self._bytes = spool, most_bytes, 0
+        self._spool, self._most_bytes, self._reserve_mb = spool, most_bytes, reserve_mb
+        self._bytes, self._look_at = 0, 0
         self._draft: Draft | None = None
         self.error: OSError | Unreadable | None = None
 
@@ -39,6 +43,7 @@ class Incoming(guard.Bounded):
             return len(data)
         if self.error is None:
             try:
+                self._look_for_room()
                 self._open().write(bytes(data))
             except (OSError, Unreadable) as error:
                 self.error = error
@@ -53,12 +58,24 @@ class Incoming(guard.Bounded):
         self._draft = None
         return stored
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a draft."""
+        return self._draft is not None
+
     def drop(self) -> None:
         """Leave nothing behind, and nothing to keep."""
         if self._draft is not None:
             self._draft.drop()
             self._draft = None
             self.error = self.error or ConnectionAbortedError("dropped")
+
+    def _look_for_room(self) -> None:
+        """At the first byte and now and then: many senders at a time may fill the reserve. Raises OSError."""
+        if self._bytes >= self._look_at:
+            self._look_at = self._bytes + _LOOK_EVERY
+            if full := self._spool.is_full(self._reserve_mb):
+                raise OSError(errno.ENOSPC, full)
 
     def _open(self) -> Draft:
         if self._draft is None:

@@ -79,7 +79,9 @@ class Receiver:
     def _listen(self, port: int, key: str, context: Any) -> None:
         scp = self._settings.scp
         limits = guard.Limits(idle_s=scp.idle_timeout_s, pdu_s=scp.pdu_timeout_s)
-        sink = partial(Incoming, spool=self._spool, most_bytes=scp.max_object_mb << 20)
+        sink = partial(
+            Incoming, spool=self._spool, most_bytes=scp.max_object_mb << 20, reserve_mb=self._settings.disk.reserve_mb
+        )
         handlers = [
             *guard.handlers(limits, sink),
             (evt.EVT_REQUESTED, self._on_request),
@@ -177,9 +179,6 @@ class Receiver:
     def _store(self, event: evt.Event, incoming: Incoming) -> int:
         if not self._may_store.get(event.assoc, False):
             return NOT_AUTHORISED
-        if full := self._spool.is_full(self._settings.disk.reserve_mb):
-            _log.error("image not stored", extra={"status": "A700", "why": full})
-            return OUT_OF_RESOURCES
         stored = incoming.keep()
         try:
             with self._reading:

@@ -52,7 +52,7 @@ def test_below_the_reserve_nothing_is_taken_and_above_it_again(tmp_path: Path) -
             filler.write_bytes(bytes(19_500_000))  # more than 90 % of it
             assert status_of(node, paths[1]) == "a700"
             run("echoscu", "-aec", "SRNODE", "127.0.0.1", str(node.settings.scp.port))
-            assert "NOTHING MORE IS TAKEN" in srnode("status", "-c", node.config).stdout
+            assert "nothing more is taken until there is room" in srnode("status", "-c", node.config).stdout
             filler.unlink()
             assert status_of(node, paths[2]) == "0000"
             assert len(node.store.jobs.ls(None, 10)) == 2

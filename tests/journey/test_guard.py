@@ -210,6 +210,66 @@ def test_requests_ahead_of_our_answers_are_cut(node: Node) -> None:
         wait_until(lambda: not assoc.is_established, PDU_S + 5, "the end of the association")
 
 
+def cancel_command() -> bytes:
+    from pydicom import Dataset
+
+    command = Dataset()
+    command.CommandField, command.MessageIDBeingRespondedTo, command.CommandDataSetType = 0x0FFF, 9, 0x0101
+    encoded = encode(command, True, True)
+    assert encoded is not None
+    return struct.pack("<HHLL", 0, 0, 4, len(encoded)) + bytes(encoded)
+
+
+def test_images_that_waited_when_the_sender_left_leave_no_file(node: Node) -> None:
+    """Also behind so many cancel requests that nobody counts them as images."""
+    slow = b"".join(struct.pack("<HHL", 9, 0x1000 + number, 0) for number in range(60_000))
+    image_of_none = p_data(b"\x03" + store_command()) + p_data(b"\x02" + slow)
+    with under_attack(node):
+        for _ in range(3):
+            assoc = associate(node, image().SOPClassUID)
+            with suppress(OSError):
+                raw(assoc).sendall(image_of_none * 3 + p_data(b"\x03" + cancel_command()) * 9)
+            time.sleep(0.05)
+            raw(assoc).close()
+
+
+def test_reports_of_countless_items_do_not_fill_the_memory(node: Node) -> None:
+    from pydicom import Dataset
+    from pynetdicom.dimse_messages import N_EVENT_REPORT_RQ
+    from pynetdicom.dimse_primitives import N_EVENT_REPORT
+
+    request = N_EVENT_REPORT()
+    request.MessageID, request.EventTypeID = 1, 1
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = commitment.SOP_CLASS, commitment.SOP_INSTANCE
+    message = N_EVENT_REPORT_RQ()
+    message.primitive_to_message(request)
+    message.command_set.CommandDataSetType = 1
+    command = encode(message.command_set, True, True)
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = "1.2", "1.2.3"
+    report = Dataset()
+    report.TransactionUID, report.ReferencedSOPSequence = "1.2.3", [item] * (commitment.MOST_REFERENCES - 1)
+    data = encode(report, True, True)
+    assert command is not None
+    assert data is not None
+    one = p_data(b"\x03" + command) + p_data(b"\x02" + data)
+
+    def flood() -> None:
+        assoc = associate(node, commitment.SOP_CLASS)
+        with suppress(OSError):
+            for _ in range(32):
+                raw(assoc).sendall(one)
+            raw(assoc).close()
+
+    with under_attack(node, most_mb=300):
+        threads = [threading.Thread(target=flood) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+            echo(node)
+
+
 def test_a_commitment_request_of_countless_items_is_refused(node: Node) -> None:
     with under_attack(node, most_mb=150):
         assoc = associate(node, commitment.SOP_CLASS)

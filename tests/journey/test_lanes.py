@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -11,6 +12,8 @@ from threading import Event, Thread
 
 import pytest
 from kit import Archive, Node, Outbox, free_port, image, save, started, wait_until
+from pydicom import Dataset
+from pynetdicom.dsutils import encode
 from sqlalchemy import update
 
 from dicom_sr_node.records import FOLDER, Priority, State
@@ -178,6 +181,63 @@ def test_a_peer_that_is_no_peer_costs_a_bounded_time(outbox: Outbox, how: str) -
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.05)
     assert threading.active_count() <= before
+
+
+class Confused:
+    """A peer that accepts an association, and answers the first message with something else."""
+
+    def __init__(self, port: int, answer: bytes) -> None:
+        self.port, self.answer = port, answer
+        self.inner = Archive()
+
+    def start(self) -> None:
+        self.inner.start()
+        self._server = listen(self.port)
+        self._thread = Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        connection, _ = self._server.accept()
+        with connection, socket.create_connection(("127.0.0.1", self.inner.port)) as pacs:
+            pacs.sendall(connection.recv(65536))  # A-ASSOCIATE-RQ
+            connection.sendall(pacs.recv(65536))  # A-ASSOCIATE-AC
+            connection.recv(65536)
+            context = connection.recv(65536)[10:11] or b"\1"
+            connection.sendall(p_data(context + b"\3" + self.answer))
+            time.sleep(1)
+
+    def stop(self) -> None:
+        self._thread.join()
+        self._server.close()
+        self.inner.stop()
+
+
+def p_data(fragment: bytes) -> bytes:
+    return struct.pack(">BBLL", 4, 0, len(fragment) + 4, len(fragment)) + fragment
+
+
+def command(field: int) -> bytes:
+    """A successful response of some kind to message 1, or a request."""
+    ds = Dataset()
+    ds.AffectedSOPClassUID, ds.CommandField, ds.CommandDataSetType = "1.2.840.10008.1.1", field, 0x0101
+    if field & 0x8000:
+        ds.MessageIDBeingRespondedTo, ds.Status = 1, 0
+    else:
+        ds.MessageID = 1
+    encoded = encode(ds, True, True) or b""
+    return struct.pack("<HHLL", 0, 0, 4, len(encoded)) + bytes(encoded)
+
+
+@pytest.mark.parametrize("field", [0x8030, 0x8020, 0x0001, 0x7777])
+def test_an_answer_that_makes_no_sense_is_a_failed_try_and_ends_no_lane(outbox: Outbox, field: int) -> None:
+    outbox.put(1, "ARCHIVE")
+    with started(Confused(outbox.settings.peers["ARCHIVE"].port, command(field))):
+        outbox.lane("ARCHIVE").step(NEVER)
+    assert outbox.states("ARCHIVE") == {"ready": 1}
+    outbox.due()
+    with started(archive(outbox)) as well:
+        outbox.lane("ARCHIVE").step(NEVER)
+    assert len(well.uids) == 1
 
 
 class Frozen:
