@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +12,10 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_sr_node import audit, failpoints, locks, log, schedule, steps, tolerance
+from dicom_sr_node.errors import NodeError
 from dicom_sr_node.records import FOLDER
 from dicom_sr_node.settings import Settings
 from dicom_sr_node.spool import Spool
@@ -32,6 +34,10 @@ from dicom_sr_node.store.slots import Slots
 
 if TYPE_CHECKING:
     from dicom_sr_node.deliver.sender import Lane
+    from dicom_sr_node.receive.scp import Receiver
+
+NOT_LOADED = "not yet loaded"  # what a worker says of its model at first
+_LOOK_S = 0.5  # how often a receiver looks for another configuration
 
 
 @dataclass(frozen=True)
@@ -114,18 +120,16 @@ def _slot(settings: Settings, role: str, patience_s: float = 0.0) -> locks.Slot:
     return locks.take_any(settings.node.data_dir, role)
 
 
-def receive(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
-    """The receiver. Raises AlreadyRunning, NodeError."""
-    from dicom_sr_node.receive.commitment import CommitmentScp
-    from dicom_sr_node.receive.scp import Receiver
-
+def receive(
+    settings: Settings, stop: Event, patience_s: float = 0.0, fresh: Callable[[], Settings | None] = lambda: None
+) -> None:
+    """The receiver. fresh: another configuration, when there is one. Raises AlreadyRunning, NodeError."""
     slot = _slot(settings, "receive", patience_s)
     note = f"{settings.node.ae_title} on {settings.scp.host}:{settings.scp.port}"
     with _role(settings, slot, note) as mine:
         tables = mine.store
-        arguments = (settings.peers, mine.spool, tables.instances, tables.asked, tables.commitments, mine.name)
         tables.asked.release(mine.name)
-        receiver = Receiver(settings, mine.spool, tables.instances, tables.refused, CommitmentScp(*arguments))
+        receiver, retired = _receiver(settings, mine), list["Receiver"]()
         receiver.start()
         timers = schedule.running(
             {
@@ -138,9 +142,29 @@ def receive(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
                 "refusals": (schedule.REFUSALS_EVERY_S, receiver.write_down_refusals),
             }
         )
-        stop.wait()
+        while not stop.wait(_LOOK_S):
+            retired = [one for one in retired if one.is_busy]
+            if changed := fresh():
+                try:
+                    following = _receiver(changed, mine)
+                    following.start(before=receiver)
+                except NodeError as error:
+                    log.get("receive").error("the new configuration cannot be used", extra={"why": error})
+                    continue
+                retired.append(receiver)
+                receiver, settings = following, changed
         timers.shutdown(wait=True)
-        receiver.stop()
+        for one in (receiver, *retired):
+            one.stop()
+
+
+def _receiver(settings: Settings, mine: Corner) -> Receiver:
+    from dicom_sr_node.receive.commitment import CommitmentScp
+    from dicom_sr_node.receive.scp import Receiver
+
+    tables = mine.store
+    arguments = (settings.peers, mine.spool, tables.instances, tables.asked, tables.commitments, mine.name)
+    return Receiver(settings, mine.spool, tables.instances, tables.refused, CommitmentScp(*arguments))
 
 
 def work(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
@@ -148,7 +172,7 @@ def work(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
     from dicom_sr_node.worker import Worker
 
     slot = _slot(settings, "work", patience_s)
-    with _role(settings, slot, f"model {settings.model.name}, not yet loaded") as mine:
+    with _role(settings, slot, f"model {settings.model.name}, {NOT_LOADED}") as mine:
         worker = Worker(settings, mine.spool, mine.store.instances, mine.store.jobs, mine.store.service, mine.name)
         worker.run(stop, on_ready=lambda note: mine.store.slots.announce(mine.name, _here(note)))
 
@@ -214,11 +238,38 @@ def roles(settings: Settings) -> list[str]:
     return ["receive", "work", "deliver", *(["web"] if settings.web.enabled else [])]
 
 
-def serve(settings: Settings, config: Path | None, stop: Event) -> int:
+def serve(settings: Settings, config: Path | None, stop: Event, fresh: Callable[[], Settings | None]) -> int:
     """All roles, each a process of its own that is started again when it dies; returns the exit code."""
     from dicom_sr_node.serve import Supervisor
 
     failpoints.arm()
     _slot(settings, "serve")
-    database.upgrade(store(settings).engine)
-    return Supervisor(roles(settings), config).run(stop)
+    tables = store(settings)
+    database.upgrade(tables.engine)
+
+    def changed() -> list[str] | None:
+        """The roles of another configuration, when there is one that needs no new start of everything."""
+        nonlocal settings
+        new = fresh()
+        if new is None:
+            return None
+        if (new.node.data_dir, new.node.spool, new.database) != (
+            settings.node.data_dir,
+            settings.node.spool,
+            settings.database,
+        ):
+            log.get("serve").error("node.data_dir, node.spool_dir and database.url change with a restart only")
+            return None
+        settings = new
+        return roles(new)
+
+    def alive() -> set[int]:
+        """Our processes that have begun their work."""
+        mine = f"{locks.node_id(settings.node.data_dir)}/"
+        try:
+            slots = [slot for slot in tables.slots.ls() if slot["name"].startswith(mine)]
+        except SQLAlchemyError:
+            return set()
+        return {slot["pid"] for slot in slots if NOT_LOADED not in slot["note"]}
+
+    return Supervisor(roles(settings), config, changed, alive).run(stop)

@@ -47,6 +47,8 @@ def take(data_dir: Path, name: str, wait_s: float = 0.0) -> Slot:
             raise NodeError(
                 f"{folder} cannot be locked: {error.strerror}; put node.data_dir on a local disk"
             ) from error
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())
         return Slot(name, descriptor)
 
 
@@ -58,6 +60,19 @@ def take_any(data_dir: Path, role: str) -> Slot:
         except AlreadyRunning:
             continue
     raise AlreadyRunning(f"{MOST_SLOTS} processes of role {role} already work in {data_dir}")
+
+
+def holders(data_dir: Path, name: str) -> list[int]:
+    """The process ids of those who hold the slots `name`, `name-0`, ... now."""
+    found = []
+    for path in (data_dir / "locks").glob(f"{name}*"):
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                told = file.read()
+                found += [int(told)] if told.isdigit() else []
+    return found
 
 
 def node_id(data_dir: Path) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dicom_sr_node.commands.options import FAILED, Config, Json, console, load, say, show, table
-from dicom_sr_node.errors import ConfigRefused
+from dicom_sr_node.errors import ConfigRefused, NotFound
 
+if TYPE_CHECKING:
+    from dicom_sr_node.store.service import Service
+
+SHADOW, CANARY, OFF = "shadow", "canary", "off"
 cli = typer.Typer()
 config_cli = typer.Typer(help="The configuration.", no_args_is_help=True)
 models_cli = typer.Typer(help="The weights that are installed.", no_args_is_help=True)
@@ -35,14 +40,22 @@ def conformance(
 @config_cli.command("check")
 def config_check(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
     """Is the configuration right? Names every mistake with its key and line; exit code 3 if there is one."""
+    from dicom_sr_node.models import AUTOMATIC, Shelf
     from model import checkpoint
 
-    name = load(context, config).model.name
-    try:
-        if name != "auto":
-            checkpoint.read_card(checkpoint.find(name))
-    except checkpoint.CheckpointError as error:
-        raise ConfigRefused(f"model.name: {error}") from error
+    settings = load(context, config)
+    shelf = Shelf(settings.node.spool)
+    named = {"model.name": settings.model.name}
+    for rule in settings.rules:
+        named |= {
+            f"rule {rule.name!r}, model": name for name in (rule.model, *(to.model for to in rule.send_to)) if name
+        }
+    for key, name in named.items():
+        try:
+            if name != AUTOMATIC:
+                checkpoint.read_card(shelf.find(name))
+        except (checkpoint.CheckpointError, NotFound) as error:
+            raise ConfigRefused(f"{key}: {error}") from error
     show(as_json, {"ok": True}, lambda: print("the configuration is right"))
 
 
@@ -59,22 +72,32 @@ def config_show(context: typer.Context, as_json: Json = False, config: Config = 
 
 
 @models_cli.command("ls")
-def models_ls(as_json: Json = False) -> None:
-    """The weights that are installed, and which of them `auto` means here."""
+def models_ls(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
+    """The weights there are, which of them `auto` means here, and which are in service."""
+    from dicom_sr_node import app
+    from dicom_sr_node.models import Shelf
+    from dicom_sr_node.store.service import InService
     from model import checkpoint
     from model.upscaler import choose_device
 
+    settings = load(context, config)
     automatic = checkpoint.default_name(choose_device("auto"))
-    cards = [checkpoint.read_card(checkpoint.find(name)) for name in checkpoint.available()]
-    rows = [{**card.as_dict(), "auto": card.name == automatic} for card in cards]
+    try:
+        serving = app.store(settings, must_exist=True).service.now()
+    except NotFound:  # no node has run here yet
+        serving = InService()
+    active = serving.active or settings.model.name
+    active = automatic if active == "auto" else active
+    cards = Shelf(settings.node.spool).cards()
+    roles = {active: "active", serving.shadow: "shadow", serving.canary: f"canary {100 * serving.canary_share:g} %"}
+    rows = [{**card.as_dict(), "auto": card.name == automatic, "service": roles.get(card.name, "")} for card in cards]
 
     def human() -> None:
-        rows_shown = table("name", "version", "sha256", "scale", "auto")
-        for card in cards:
+        rows_shown = table("name", "version", "sha256", "scale", "auto", "in service")
+        for card, row in zip(cards, rows, strict=True):
+            auto = "yes" if row["auto"] else ""
             scale = f"x{card.architecture.scale}"
-            rows_shown.add_row(
-                card.name, card.version, card.sha256[:12], scale, "yes" if card.name == automatic else ""
-            )
+            rows_shown.add_row(card.name, card.version, card.sha256[:12], scale, auto, str(row["service"]))
         console.print(rows_shown if cards else "no weights are installed")
 
     show(as_json, rows, human)
@@ -82,20 +105,24 @@ def models_ls(as_json: Json = False) -> None:
 
 @models_cli.command("verify")
 def models_verify(
+    context: typer.Context,
     names: Annotated[
         list[str] | None, typer.Argument(help="Names or .safetensors files; all installed ones if none is given.")
     ] = None,
     as_json: Json = False,
+    config: Config = None,
 ) -> None:
     """Are the weights those that their cards describe? Exit code 1 if any is not."""
+    from dicom_sr_node.models import Shelf
     from model import checkpoint
 
+    shelf = Shelf(load(context, config).node.spool)
     rows = []
-    for name in names or checkpoint.available():
+    for name in names or shelf.names():
         try:
-            _, card = checkpoint.load(checkpoint.find(name))
+            _, card = checkpoint.load(shelf.find(name))
             rows.append({"name": name, "ok": True, "found": f"sha256 {card.sha256}"})
-        except checkpoint.CheckpointError as error:
+        except (checkpoint.CheckpointError, NotFound) as error:
             rows.append({"name": name, "ok": False, "found": str(error)})
 
     def human() -> None:
@@ -105,3 +132,104 @@ def models_verify(
     show(as_json, rows, human)
     if not rows or not all(row["ok"] for row in rows):
         raise typer.Exit(FAILED)
+
+
+@models_cli.command("install")
+def models_install(
+    context: typer.Context,
+    weights: Annotated[Path, typer.Argument(help="A .safetensors file with its card (.json) beside it.")],
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Take weights into the node, for all its machines. They are not active yet."""
+    from dicom_sr_node.models import Shelf
+
+    card = Shelf(load(context, config).node.spool).install(weights)
+    told = f"{card.identity} is installed; next: srnode models shadow, canary or activate {card.name}"
+    show(as_json, card.as_dict(), lambda: say(told))
+
+
+@models_cli.command("activate")
+def models_activate(context: typer.Context, name: str, as_json: Json = False, config: Config = None) -> None:
+    """Work with these weights from the next image on, also after a restart. `rollback` goes back."""
+    _serve(context, config, as_json, name, lambda service: service.activate(name), f"{name} is active")
+
+
+@models_cli.command("rollback")
+def models_rollback(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
+    """Work with the weights that were active before."""
+    from dicom_sr_node import app
+
+    settings = load(context, config)
+    name = app.store(settings, must_exist=True).service.rollback() or settings.model.name
+    show(as_json, {"active": name}, lambda: say(f"{name} is active again"))
+
+
+@models_cli.command("shadow")
+def models_shadow(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Weights; `off` to end it.")],
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Run weights beside the active ones: their results stay here and are compared."""
+
+    def act(service: Service) -> None:
+        service.end(SHADOW) if name == OFF else service.shadow(name)
+
+    _serve(context, config, as_json, name, act, f"shadow: {name}")
+
+
+@models_cli.command("canary")
+def models_canary(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Weights; `off` to end it.")],
+    percent: Annotated[float, typer.Option(min=0, max=100, help="Of all series.")] = 10,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Let weights make the results of a share of all series."""
+
+    def act(service: Service) -> None:
+        service.end(CANARY) if name == OFF else service.canary(name, percent / 100)
+
+    _serve(context, config, as_json, name, act, f"canary: {name}, {percent:g} %")
+
+
+@models_cli.command("compare")
+def models_compare(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
+    """What each weights made lately, and the shadow beside what was sent."""
+    from dicom_sr_node import app
+    from dicom_sr_node.web import catalogue
+
+    service = app.store(load(context, config), must_exist=True).service
+    found = {"made": catalogue.made(service.qualities()), "shadows": catalogue.shadows(service.comparisons())}
+
+    def human() -> None:
+        for row in found["made"]:
+            say(
+                f"{row['model']}: {row['images']} images, added detail {100 * (row['added_share'] or 0):.2f} % (median)"
+            )
+        for row in found["shadows"]:
+            say(
+                f"shadow {row['model']} beside {row['against']}: {row['images']} images, apart {row['apart_rms']:g} "
+                f"stored values (median of root mean squares), at most {row['apart_max']:g}"
+            )
+        if not found["made"]:
+            say("nothing was made yet")
+
+    show(as_json, found, human)
+
+
+def _serve(
+    context: typer.Context, config: Path | None, as_json: bool, name: str, act: Callable[[Service], None], told: str
+) -> None:
+    """Change what is in service; weights must be there and be what their card says."""
+    from dicom_sr_node import app
+    from dicom_sr_node.models import Shelf
+
+    settings = load(context, config)
+    if name != OFF:
+        Shelf(settings.node.spool).load(name, "cpu")
+    act(app.store(settings, must_exist=True).service)
+    show(as_json, {"done": told}, lambda: say(told))

@@ -15,6 +15,7 @@ import weakref
 from collections import Counter
 from copy import copy
 from dataclasses import dataclass
+from socketserver import BaseServer
 from typing import Any
 
 from pynetdicom.presentation import PresentationContext
@@ -54,14 +55,38 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's t
     daemon_threads = True
     request_queue_size = _BACKLOG
 
-    def __init__(self, *arguments: Any, limits: guard.Limits, seats: Seats, **more: Any) -> None:
-        self._limits, self._seats = limits, seats
+    def __init__(
+        self, *arguments: Any, limits: guard.Limits, seats: Seats, listener: socket.socket | None = None, **more: Any
+    ) -> None:
+        self._limits, self._seats, self._listener = limits, seats, listener
+        self.socket: socket.socket
         self._lock = threading.Lock()
         self._pending: list[tuple[str, weakref.ref[socket.socket]]] = []  # the oldest first
         self._seated: list[Any] = []
         self._first: weakref.WeakKeyDictionary[Any, bytearray] = weakref.WeakKeyDictionary()
         super().__init__(*arguments, **more)
         self.contexts: list[PresentationContext] = _Contexts(self.contexts)
+
+    def server_bind(self) -> None:
+        """Listen anew, or where another server has listened so far."""
+        if self._listener is None:
+            super().server_bind()
+            return
+        self.socket.close()
+        self.socket = self._listener
+        self.server_address = self.socket.getsockname()
+
+    def server_activate(self) -> None:
+        """A socket that was taken over listens already, and callers may wait in it."""
+        if self._listener is None:
+            super().server_activate()
+
+    def hand_over(self) -> socket.socket:
+        """Accept no more: the socket, with all callers that wait in it, is another server's. Associations go on."""
+        BaseServer.shutdown(self)
+        self.ae._servers.remove(self)
+        listener: socket.socket = self.socket
+        return listener
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept; a TLS handshake is left to the connection's own thread."""

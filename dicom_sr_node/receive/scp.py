@@ -6,6 +6,7 @@ decoder can never cost a sender its acknowledgement.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -65,18 +66,44 @@ class Receiver:
         self._reading = threading.Semaphore(1)  # a header can cost a hundred times its size while it is read
         self._may_store: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # as judged when the association began
         self._ae = self._entity()
+        self._servers: dict[tuple[str, int], Server] = {}
 
-    def start(self) -> None:
-        """Adopt what an earlier process left, then listen. Raises NodeError when a port is taken."""
-        self._spool.sweep()
-        self.adopt()
+    def start(self, before: Receiver | None = None) -> None:
+        """Adopt what an earlier process left, then listen. Raises NodeError when a port is taken.
+
+        before: the receiver of another configuration, which takes nobody new any more; its associations go on. Where
+        both listen on one address, no caller finds it closed in between. If this fails, the one before goes on.
+        """
+        if before is None:
+            self._spool.sweep()
+            self.adopt()
         scp, secure = self._settings.scp, self._settings.tls
-        if scp.plain:
-            self._listen(scp.port, "scp.port", None)
+        wanted: list[tuple[int, str, Any]] = [(scp.port, "scp.port", None)] if scp.plain else []
         if secure.certificate:
-            self._listen(secure.port, "tls.port", tls.for_server(secure))
+            wanted.append((secure.port, "tls.port", tls.for_server(secure)))
+        known = before._servers if before else {}
+        try:
+            for port, key, context in wanted:
+                if (scp.host, port) not in known:
+                    self._listen(port, key, context)
+        except NodeError:
+            self._ae.shutdown()
+            raise
+        for place, server in list(known.items()):
+            listener = server.hand_over()
+            for port, key, context in wanted:
+                if (scp.host, port) == place:
+                    self._listen(port, key, context, listener)
+            if place not in self._servers:
+                listener.close()
+        known.clear()
 
-    def _listen(self, port: int, key: str, context: Any) -> None:
+    @property
+    def is_busy(self) -> bool:
+        """Whether an association is open."""
+        return bool(self._ae.active_associations)
+
+    def _listen(self, port: int, key: str, context: Any, listener: socket.socket | None = None) -> None:
         scp = self._settings.scp
         limits = guard.Limits(idle_s=scp.idle_timeout_s, pdu_s=scp.pdu_timeout_s)
         sink = partial(
@@ -96,11 +123,12 @@ class Receiver:
                 (scp.host, port),
                 ssl_context=context,
                 evt_handlers=handlers,
-                server_class=partial(Server, limits=limits, seats=seats),
+                server_class=partial(Server, limits=limits, seats=seats, listener=listener),
             )
         except OSError as error:
             raise NodeError(f"cannot listen on {scp.host}:{port} (scp.host, {key}): {error}") from error
         self._ae._servers.append(server)
+        self._servers[scp.host, port] = server
         threading.Thread(target=server.serve_forever, name=f"listen {port}", daemon=True).start()
         told = {"ae_title": self._settings.node.ae_title, "host": scp.host, "port": port, "tls": context is not None}
         _log.info("listening", extra=told)

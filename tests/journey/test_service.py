@@ -1,0 +1,139 @@
+"""Forms of a result for several destinations, and weights in service: install, shadow, canary, activate, rollback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kit import Archive, Node, free_port, image, save, srnode, started, wait_until
+
+from dicom_sr_node.records import Kind, State
+from dicom_sr_node.store.service import InService
+from model import checkpoint
+from model.generator import Generator
+
+OTHER = "cxr-trial"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    """PACS gets x4 with a label; RESEARCH x2 without; who calls SRNODE_X2 gets x2."""
+    rules = """
+[[rules]]
+name = "x2"
+match.called_ae = ["SRNODE_X2"]
+scale = 2
+[[rules]]
+name = "rest"
+fallback = true
+send_to = ["PACS", { peer = "RESEARCH", scale = 2, label = "none" }]
+"""
+    with started(Archive()) as pacs, started(Archive()) as research:
+        peers = "".join(
+            f'[peers.{name}]\nae_title = "{name}"\nhost = "127.0.0.1"\nport = {archive.port}\n'
+            for name, archive in (("PACS", pacs), ("RESEARCH", research))
+        )
+        node = Node.configure(tmp_path, more=peers + rules, port=free_port())
+        with started(node):
+            node.archives = (pacs, research)  # type: ignore[attr-defined]
+            yield node
+
+
+def weights(folder: Path) -> Path:
+    """The lite ones under another name, a little changed: another sha256."""
+    generator, card = checkpoint.load(checkpoint.find("cxr-x4-lite"))
+    changed: Generator = generator
+    for parameter in changed.parameters():
+        parameter.data *= 0.999
+    values = {key: value for key, value in card.as_dict().items() if key not in ("sha256", "architecture")}
+    checkpoint.save(folder / f"{OTHER}.safetensors", changed, **{**values, "name": OTHER, "version": "9"})
+    return folder / f"{OTHER}.safetensors"
+
+
+def models(node: Node, *arguments: str | Path) -> str:
+    return srnode("models", *arguments, "-c", node.config).stdout
+
+
+def test_each_destination_gets_its_form_and_a_called_title_its_rule(node: Node, tmp_path: Path) -> None:
+    pacs, research = node.archives  # type: ignore[attr-defined]
+    node.storescu(save(image(64), tmp_path / "a.dcm"))
+    node.wait(jobs=1)
+    assert [(ds.Rows, "Label: burned" in ds.DerivationDescription) for ds in pacs.received] == [(256, True)]
+    assert [(ds.Rows, "Label: none" in ds.DerivationDescription) for ds in research.received] == [(128, True)]
+    for archive in (pacs, research):
+        got = save(archive.received[0], tmp_path / "got.dcm")
+        assert json.loads(srnode("verify", "--json", got, tmp_path / "a.dcm").stdout)["passed"] is True
+
+    from kit import need, run
+
+    other = save(image(64, number=2), tmp_path / "b.dcm")
+    port = str(node.settings.scp.port)
+    run(need("storescu", "dcmtk"), "-R", "-aec", "SRNODE_X2", "127.0.0.1", port, other)
+    node.wait(jobs=2)
+    made = node.store.outputs.of_job(2)
+    assert [output.scale for output in made] == [2]
+    assert [way.destination for way in node.store.deliveries.of_output(made[0].id)] == ["folder"]
+    assert run(need("storescu", "dcmtk"), "-aec", "NOBODY", "127.0.0.1", port, other, check=False).returncode != 0
+    node.fsck()
+
+
+def test_weights_go_from_shadow_to_active_and_back_without_a_restart(node: Node, tmp_path: Path) -> None:
+    pacs, _ = node.archives  # type: ignore[attr-defined]
+    models(node, "install", weights(tmp_path))
+    assert OTHER in models(node, "ls")
+    models(node, "shadow", OTHER)
+    send(node, tmp_path, 1)
+    shadow = [output for output in node.store.outputs.of_job(1) if output.kind == Kind.SHADOW]
+    assert len(shadow) == 1
+    assert node.store.deliveries.of_output(shadow[0].id) == []
+    assert len(pacs.received) == 1
+    compared = json.loads(models(node, "compare", "--json"))["shadows"][0]
+    assert compared["model"].startswith(OTHER)
+    assert compared["images"] == 1
+    assert compared["apart_rms"] > 0
+
+    models(node, "activate", OTHER)
+    assert node.store.service.now().shadow == ""
+    send(node, tmp_path, 2)
+    assert OTHER in pacs.received[1].DerivationDescription
+    models(node, "rollback")
+    send(node, tmp_path, 3)
+    assert "cxr-x4-lite" in pacs.received[2].DerivationDescription
+    models(node, "canary", OTHER, "--percent", "100")
+    send(node, tmp_path, 4)
+    assert OTHER in pacs.received[3].DerivationDescription
+    models(node, "canary", "off")
+    node.fsck()
+
+
+def send(node: Node, folder: Path, number: int) -> None:
+    node.storescu(save(image(64, number=number), folder / f"{number}.dcm"))
+    jobs = node.wait(jobs=number)
+    wait_until(lambda: {job["state"] for job in jobs} == {State.DONE}, 10, "the result")
+
+
+def test_a_name_is_never_given_twice_and_damaged_weights_are_not_taken(node: Node, tmp_path: Path) -> None:
+    path = weights(tmp_path)
+    models(node, "install", path)
+    models(node, "install", path)  # the same ones again
+    card = path.with_suffix(".json")
+    values = json.loads(card.read_text())
+    (tmp_path / "bad.safetensors").write_bytes(path.read_bytes()[:-1])
+    (tmp_path / "bad.json").write_text(card.read_text())
+    refused = srnode("models", "install", tmp_path / "bad.safetensors", "-c", node.config, check=False)
+    assert refused.returncode == 1
+    assert "is not what its card describes" in refused.stderr
+    for name, told in (("cxr-x4", "there are other weights named 'cxr-x4'"), ("../x", "which no file can have")):
+        card.write_text(json.dumps({**values, "name": name}))
+        refused = srnode("models", "install", path, "-c", node.config, check=False)
+        assert told in refused.stderr
+    assert srnode("models", "activate", "none", "-c", node.config, check=False).returncode == 1
+
+
+def test_a_series_is_made_by_one_of_the_two_and_the_share_is_kept() -> None:
+    serving = InService(active="a", canary="c", canary_share=0.25)
+    chosen = [serving.model_for(f"1.2.{number}") for number in range(4000)]
+    assert 0.2 < chosen.count("c") / len(chosen) < 0.3
+    assert chosen == [serving.model_for(f"1.2.{number}") for number in range(4000)]
