@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_sr_node import audit, failpoints, locks, log, schedule, steps, tolerance
+from dicom_sr_node import alarms, audit, condition, failpoints, locks, log, schedule, steps, tolerance
 from dicom_sr_node.errors import NodeError
-from dicom_sr_node.records import FOLDER
 from dicom_sr_node.settings import Settings
 from dicom_sr_node.spool import Spool
 from dicom_sr_node.store import engine as database
 from dicom_sr_node.store.accounts import Accounts
+from dicom_sr_node.store.alarms import Alarms
 from dicom_sr_node.store.audit import AuditTrail
 from dicom_sr_node.store.commitments import AskedOfUs, Commitments
 from dicom_sr_node.store.destinations import Destinations
@@ -58,6 +58,7 @@ class Store:
     service: Service
     accounts: Accounts
     search: Search
+    alarms: Alarms
 
 
 def store(settings: Settings, *, must_exist: bool = False) -> Store:
@@ -78,6 +79,7 @@ def store(settings: Settings, *, must_exist: bool = False) -> Store:
         Service(engine),
         Accounts(engine),
         Search(engine),
+        Alarms(engine),
     )
 
 
@@ -183,15 +185,23 @@ def deliver(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
     from dicom_sr_node.deliver.trail import Trail, pass_on
 
     slot = _slot(settings, "deliver", patience_s)
-    with _role(settings, slot, ", ".join(settings.peers) or "to the folder") as mine:
+    with _role(settings, slot, ", ".join(settings.destinations[:-1]) or "to the folder") as mine:
         tables = mine.store
-        known = (*settings.peers, FOLDER)
+        known = settings.destinations
         ways = {name: partial(lane(settings, mine, name).step, stop) for name in known}
         reporter = Reporter(settings, mine.spool, tables.instances, tables.asked, mine.name)
         trail = Trail(settings)
         for held in (tables.deliveries, tables.asked, tables.audit):
             held.release(mine.name)
         log.get("deliver").info("delivering", extra={"slot": mine.name})
+        timers = schedule.running(
+            {
+                "alarms": (
+                    alarms.EVERY_S,
+                    lambda: alarms.watch(settings, tables.alarms, lambda: condition.look(settings, tables).troubles),
+                )
+            }
+        )
         steps.repeat_all(
             {
                 **ways,
@@ -202,6 +212,7 @@ def deliver(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
             stop,
             settings.delivery.poll_s,
         )
+        timers.shutdown(wait=True)
 
 
 def web(settings: Settings, stop: Event, patience_s: float = 0.0, config: Path | None = None) -> None:

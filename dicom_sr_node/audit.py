@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree as Xml
 
 from dicom_sr_node.records import Identity, Instance, Output
-from dicom_sr_node.settings import Peer, Settings
+from dicom_sr_node.settings import Settings
 from dicom_sr_node.store.refused import Caller
 
 _APPLICATION = ("110100", "Application Activity")
@@ -51,13 +51,13 @@ def received(settings: Settings, identity: Identity, calling_ae: str, address: s
     return _text(message)
 
 
-def sent(settings: Settings, output: Output, source: Instance, peer: Peer) -> str:
+def sent(settings: Settings, output: Output, source: Instance, to: str, address: str) -> str:
     """A result was sent (A.5.3.7)."""
     if settings.audit.to == "off":
         return ""
     message = _message(settings, _TRANSFERRED, "R")
     _participant(message, settings.node.ae_title, _SOURCE, requestor=True)
-    _participant(message, peer.ae_title, _DESTINATION, address=peer.host)
+    _participant(message, to, _DESTINATION, address=address)
     _objects(message, source.study_uid, output.sop_class_uid, source.patient_id)
     return _text(message)
 

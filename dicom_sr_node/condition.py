@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dicom_sr_node.records import FOLDER
+from dicom_sr_node.records import Trouble
 from dicom_sr_node.settings import Settings
 from dicom_sr_node.spool import is_full
 from dicom_sr_node.store.search import Fate
@@ -19,16 +19,6 @@ ESSENTIAL = ("receive", "work", "deliver")
 _LONG_WAIT_S = 1800.0
 _MANY_FAILURES = 3  # in a row, before a destination that is away is a trouble: one try may always fail
 _HOUR_S = 3600.0
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """Something that is wrong. No part of it names a patient."""
-
-    kind: str
-    subject: str
-    text: str
-    remedy: str
 
 
 @dataclass(frozen=True)
@@ -89,7 +79,7 @@ def _dead(store: Store) -> Iterator[Trouble]:
 
 def _destinations(settings: Settings, store: Store) -> Iterator[Trouble]:
     for name, fares in store.destinations.ls().items():
-        if fares["failures"] >= _MANY_FAILURES and (name in settings.peers or name == FOLDER):
+        if fares["failures"] >= _MANY_FAILURES and name in settings.destinations:
             text = f"{name} has not taken anything at {fares['failures']} tries"
             yield Trouble("destination", name, text, f"try it under Peers or with `srnode doctor`, peer {name}")
 

@@ -14,14 +14,14 @@ from pydicom.uid import generate_uid
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_sr_node.app import Store
-from dicom_sr_node.deliver import dimse
+from dicom_sr_node.deliver import dimse, stow
 from dicom_sr_node.errors import DeliveryError, NodeError, PeerUnreachable
 from dicom_sr_node.network import tls
 from dicom_sr_node.network.commitment import REQUEST, SOP_CLASS, SOP_INSTANCE, Request
 from dicom_sr_node.network.status import SUCCESS
 from dicom_sr_node.pixels.gate import RADIOGRAPHS
 from dicom_sr_node.records import Reference
-from dicom_sr_node.settings import Peer, Settings
+from dicom_sr_node.settings import Dicomweb, Peer, Settings
 from dicom_sr_node.spool import Spool
 from dicom_sr_node.store import engine as database
 
@@ -57,6 +57,15 @@ def examine(settings: Settings, store: Store, spool: Spool) -> Iterator[Check]:
     yield _model(settings, store)
     for name, peer in settings.peers.items():
         yield from examine_peer(settings, store, name, peer)
+    for name, place in settings.dicomweb.items():
+        yield examine_dicomweb(settings, name, place)
+
+
+def examine_dicomweb(settings: Settings, name: str, place: Dicomweb) -> Check:
+    """Whether an archive answers, and lets us in."""
+    if error := _try(partial(stow.reach, settings, place)):
+        return Check(f"{name} dicomweb", Verdict.FAIL, error, "check its url, its token and its certificate")
+    return Check(f"{name} dicomweb", Verdict.PASS, f"{place.url} answers")
 
 
 def _disk(settings: Settings, spool: Spool) -> Iterator[Check]:

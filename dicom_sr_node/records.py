@@ -191,6 +191,16 @@ class Reference:
     sop_instance_uid: str
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """Something that is wrong with the node. No part of it names a patient."""
+
+    kind: str
+    subject: str
+    text: str
+    remedy: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Asked:
     """A peer asks us to commit to what it sent, held by an attempt to report on it."""

@@ -277,6 +277,15 @@ class Peer(Frozen):
     silent_after_h: Annotated[float, Field(gt=0)] = math.inf
 
 
+class Dicomweb(Frozen):
+    """An archive that takes results by STOW-RS."""
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+    token_file: Path | None = None
+    mutual_tls: bool = False
+    compression: Literal["jpeg-ls", "none"] = "none"
+
+
 class Match(Frozen):
     """Conditions on an image; all that are given must hold.
 
@@ -336,7 +345,13 @@ class Settings(Frozen):
     web: Web = Web()
     alarms: Alarms = Alarms()
     peers: Mapping[str, Peer] = {}
+    dicomweb: Mapping[str, Dicomweb] = {}
     rules: tuple[Rule, ...] = ()
+
+    @property
+    def destinations(self) -> tuple[str, ...]:
+        """Whatever a rule may send to, and the folder."""
+        return (*self.peers, *self.dicomweb, FOLDER)
 
     @property
     def ae_titles(self) -> frozenset[str]:
@@ -355,7 +370,12 @@ class Settings(Frozen):
             raise ValueError(f"peer {without[0]!r} speaks TLS: set tls.certificate, private_key and authorities")
         if sum(rule.fallback for rule in self.rules) > 1:
             raise ValueError("two rules are the fallback: the one that takes what no other rule does")
-        if FOLDER in self.peers:
+        for name, place in self.dicomweb.items():
+            if name in self.peers:
+                raise ValueError(f"{name!r} is a peer and a DICOMweb archive: give one of them another name")
+            if place.mutual_tls and not self.tls.certificate:
+                raise ValueError(f"dicomweb.{name}.mutual_tls needs tls.certificate, private_key and authorities")
+        if FOLDER in (*self.peers, *self.dicomweb):
             raise ValueError(f"no peer can be named {FOLDER!r}: this is the destination of results without a peer")
         for rule in self.rules:
             peers = [to.peer for to in rule.send_to]
@@ -364,8 +384,8 @@ class Settings(Frozen):
             if names.count(rule.name) > 1:
                 raise ValueError(f"two rules are named {rule.name!r}")
             for peer in peers:
-                if peer not in self.peers:
-                    known = ", ".join(self.peers) or "none"
+                if peer not in self.destinations:
+                    known = ", ".join((*self.peers, *self.dicomweb)) or "none"
                     raise ValueError(f"rule {rule.name!r} sends to {peer!r}, which is no peer; known peers: {known}")
         return self
 
@@ -433,7 +453,7 @@ def _mistakes(error: ValidationError, path: Path | None, text: str, overrides: M
         yield f"  {key or 'rules'}: {what} ({where})"
 
 
-_TABLES: dict[str, type[BaseModel]] = {"peers": Peer, "rules": Rule, "send_to": Target}
+_TABLES: dict[str, type[BaseModel]] = {"peers": Peer, "dicomweb": Dicomweb, "rules": Rule, "send_to": Target}
 
 
 def _nearest(keys: list[str]) -> str:

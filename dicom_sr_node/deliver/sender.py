@@ -13,7 +13,7 @@ from threading import Event
 from pynetdicom import Association
 
 from dicom_sr_node import audit, failpoints, log
-from dicom_sr_node.deliver import dimse, folder
+from dicom_sr_node.deliver import dimse, folder, stow
 from dicom_sr_node.deliver.commitment import Asker
 from dicom_sr_node.errors import DeliveryError, Fenced, NodeError, PeerBusy, PeerDoubts, PeerRefused, PeerUnreachable
 from dicom_sr_node.records import FOLDER, Delivery
@@ -84,6 +84,11 @@ class Lane:
             out = self._settings.node.data_dir / "out"
             yield (lambda held: folder.send(self._outputs.get(held.output_id), self._file(held), out)), None
             return
+        place = self._settings.dicomweb.get(self._name)
+        if place is not None:
+            with stow.client(self._settings, place) as sender:
+                yield (lambda held: stow.send(sender, self._file(held), place)), None
+            return
         peer = self._peer
         if peer is None:
             raise PeerRefused(f"no peer {self._name!r} in the configuration any more; put it back and retry")
@@ -98,9 +103,9 @@ class Lane:
         self._destinations.succeeded(self._name)
         try:
             message = ""
-            if self._peer is not None and self._settings.audit.to != "off":
+            if self._name != FOLDER and self._settings.audit.to != "off":
                 source = self._instances.of_output(held.output_id)
-                message = audit.sent(self._settings, self._outputs.get(held.output_id), source, self._peer)
+                message = audit.sent(self._settings, self._outputs.get(held.output_id), source, *self._address())
             if self._awaits_commitment(assoc):
                 self._deliveries.sent(held, note, message)
             else:
@@ -111,6 +116,12 @@ class Lane:
         failpoints.hit("deliver.committed")
         level = _log.warning if note else _log.info
         level("delivered", extra={"delivery": held.id, "to": self._name, "note": note or "-"})
+
+    def _address(self) -> tuple[str, str]:
+        """How the audit trail names the destination, and where it is."""
+        if self._peer is not None:
+            return self._peer.ae_title, self._peer.host
+        return self._name, self._settings.dicomweb[self._name].url
 
     def _awaits_commitment(self, assoc: Association | None) -> bool:
         """Where commitment is optional, a peer that does not offer it has said all that it will say."""

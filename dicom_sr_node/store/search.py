@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Engine, and_, distinct, exists, func, or_, select
+from sqlalchemy import Engine, and_, exists, func, or_, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from dicom_sr_node.errors import NotFound
@@ -98,8 +98,6 @@ class Search:
     def counts(self) -> dict[Fate, int]:
         """How many images of each fate there are; one with a dead delivery counts as dead only."""
         states = select(job.c.state, func.count()).group_by(job.c.state)
-        ways = select(delivery.c.state, func.count(distinct(output.c.job_id)))
-        ways = ways.join(output, output.c.id == delivery.c.output_id).where(delivery.c.state != State.DONE)
         with reading(self._engine) as connection:
             jobs = {row[0]: row[1] for row in connection.execute(states)}
             open_jobs = self._jobs_with(connection, State.READY, State.RUNNING, State.SENT)
@@ -144,7 +142,7 @@ class Search:
 
     @staticmethod
     def _jobs_with(connection: Any, *states: State) -> set[int]:
-        ways = select(distinct(output.c.job_id)).join(delivery, delivery.c.output_id == output.c.id)
+        ways = select(output.c.job_id).distinct().join(delivery, delivery.c.output_id == output.c.id)
         return set(connection.scalars(ways.where(delivery.c.state.in_(states))))
 
 

@@ -10,7 +10,7 @@ from kit import ROOT, srnode
 from pydantic import BaseModel
 
 from dicom_sr_node.errors import ConfigRefused
-from dicom_sr_node.settings import Match, Peer, Rule, Settings, load
+from dicom_sr_node.settings import Dicomweb, Match, Peer, Rule, Settings, load
 
 GOOD = """
 [scp]
@@ -122,7 +122,7 @@ def test_the_shipped_configuration_is_right_and_shows_every_key_with_a_comment()
     load(path, {})
     text = path.read_text()
     sections = {name: field.annotation for name, field in Settings.model_fields.items()}
-    sections |= {"peers": Peer, "rules": Rule, "match": Match}
+    sections |= {"peers": Peer, "rules": Rule, "match": Match, "dicomweb": Dicomweb}
     for section, model in sections.items():
         assert section == "match" or f"[{section}" in text, section
         assert isinstance(model, type)
