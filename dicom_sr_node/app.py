@@ -35,7 +35,9 @@ from dicom_sr_node.store.slots import Slots
 if TYPE_CHECKING:
     from dicom_sr_node.deliver.sender import Lane
     from dicom_sr_node.receive.scp import Receiver
+    from dicom_sr_node.receive.watched import Watched
 
+_WATCH_S = 2.0  # between two looks into the watched folder
 NOT_LOADED = "not yet loaded"  # what a worker says of its model at first
 _LOOK_S = 0.5  # how often a receiver looks for another configuration
 
@@ -133,6 +135,7 @@ def receive(
         tables.asked.release(mine.name)
         receiver, retired = _receiver(settings, mine), list["Receiver"]()
         receiver.start()
+        folder = _watched(settings, mine)
         timers = schedule.running(
             {
                 "sweep": (schedule.SWEEP_EVERY_S, lambda: schedule.sweep_outbox(mine.spool, tables.outputs)),
@@ -141,6 +144,7 @@ def receive(
                     schedule.SWEEP_EVERY_S,
                     lambda: schedule.purge(mine.spool, tables.instances, settings.retention),
                 ),
+                "watch": (_WATCH_S, lambda: folder.look(receiver.commit) if folder else 0),
                 "refusals": (schedule.REFUSALS_EVERY_S, receiver.write_down_refusals),
             }
         )
@@ -154,10 +158,17 @@ def receive(
                     log.get("receive").error("the new configuration cannot be used", extra={"why": error})
                     continue
                 retired.append(receiver)
-                receiver, settings = following, changed
+                receiver, settings, folder = following, changed, _watched(changed, mine)
         timers.shutdown(wait=True)
         for one in (receiver, *retired):
             one.stop()
+
+
+def _watched(settings: Settings, mine: Corner) -> Watched | None:
+    from dicom_sr_node.receive.watched import Watched
+
+    folder, most_bytes = settings.watch.folder, settings.scp.max_object_mb << 20
+    return Watched(folder, mine.spool, most_bytes, settings.disk.reserve_mb) if folder else None
 
 
 def _receiver(settings: Settings, mine: Corner) -> Receiver:

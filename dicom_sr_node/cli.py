@@ -10,12 +10,12 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_sr_node import __version__, log
-from dicom_sr_node.commands import care, files, network, people, queue, service, setup
+from dicom_sr_node.commands import care, files, init, network, people, queue, service, setup
 from dicom_sr_node.commands.options import FAILED, REFUSED, Config, errors
 from dicom_sr_node.errors import ConfigRefused, NodeError
 
 cli = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-for part in (service.cli, files.cli, queue.cli, network.cli, setup.cli, care.cli):
+for part in (service.cli, files.cli, queue.cli, network.cli, setup.cli, care.cli, init.cli):
     cli.add_typer(part)
 cli.add_typer(queue.jobs_cli, name="jobs")
 cli.add_typer(setup.config_cli, name="config")

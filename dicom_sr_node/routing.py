@@ -15,6 +15,8 @@ from dicom_sr_node.records import FOLDER, Origin, Priority
 from dicom_sr_node.settings import Label, Match, Model, Rule, Scale
 
 EVERYTHING = Rule(name="default")  # without any rule, each radiograph is upscaled and kept in data_dir/out
+SELFTEST = Rule(name="self-test")  # a phantom that the node sends itself: to the folder, whatever the rules say
+SELFTEST_AE, SELFTEST_ID = "SRNODE_SELFTEST", "SRNODE-SELFTEST"  # calling AE title and Patient ID, both
 IN_SERVICE = ""  # the name of whichever model is in service
 
 _TEXTS = {
@@ -42,6 +44,8 @@ def in_order(rules: Sequence[Rule]) -> list[Rule]:
 
 def rule_for(header: Dataset, rules: Sequence[Rule], origin: Origin) -> Rule | None:
     """The first rule that takes an image; None where there are rules and none does."""
+    if origin.calling_ae == SELFTEST_AE and first(header, "PatientID") == SELFTEST_ID:
+        return SELFTEST
     return next((rule for rule in in_order(rules) if not misses(rule.match, header, origin)), None)
 
 

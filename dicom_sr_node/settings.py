@@ -97,6 +97,12 @@ class Scp(Frozen):
     pdu_timeout_s: Seconds = 30
 
 
+class Watch(Frozen):
+    """A folder whose files are taken as if they had been sent."""
+
+    folder: Path | None = None
+
+
 class Tls(Frozen):
     """DICOM over TLS, in and out (PS3.15 B.12). Without a certificate there is none."""
 
@@ -334,6 +340,7 @@ class Settings(Frozen):
     node: Node = Node()
     scp: Scp = Scp()
     tls: Tls = Tls()
+    watch: Watch = Watch()
     disk: Disk = Disk()
     database: Database = Database()
     model: Model = Model()

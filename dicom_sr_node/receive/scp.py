@@ -222,16 +222,17 @@ class Receiver:
         requestor = event.assoc.requestor
         origin = Origin(calling_ae=requestor.ae_title.strip(), called_ae=requestor.primitive.called_ae_title.strip())
         message = audit.received(self._settings, said, origin.calling_ae, requestor.address)
-        new = self._commit(said, stored, syntax, rest, origin, message)
+        new = self.commit(said, stored, syntax, rest, origin, message)
         failpoints.hit("in.committed")
         if new is None:
             self._spool.discard("in", stored.name)
         _log.info("received", extra={"image": new or "again", "bytes": stored.bytes})
         return SUCCESS
 
-    def _commit(
+    def commit(
         self, said: Identity, stored: Stored, syntax: str, rest: Dataset, origin: Origin, message: str = ""
     ) -> int | None:
+        """Rows for a file that is kept: the image, its job, its audit message; None if it was here already."""
         with header.usable():
             rule = routing.rule_for(rest, self._settings.rules, origin)
         priority, delay_s = routing.urgency(rule, self._settings.work.off_peak, datetime.now().astimezone())
@@ -261,7 +262,7 @@ class Receiver:
                     continue
                 said, syntax, rest = header.read_identity(path)
                 stored = Stored(name=name, sha256=header.data_set_sha256(path), bytes=path.stat().st_size)
-                new = self._commit(said, stored, syntax, rest, Origin())
+                new = self.commit(said, stored, syntax, rest, Origin())
             except FileNotFoundError:  # another receiver had it
                 continue
             except Unreadable as error:

@@ -101,6 +101,14 @@ class Instances:
         with reading(self._engine) as connection:
             return [Instance(**row) for row in connection.execute(statement).mappings()]
 
+    def in_series(self, series_uid: str) -> int:
+        """How many images of a series have come."""
+        counted = select(func.count(func.distinct(instance.c.sop_instance_uid))).where(
+            instance.c.series_uid == series_uid
+        )
+        with reading(self._engine) as connection:
+            return connection.scalar(counted) or 0
+
     def files(self, *, purged: bool = False) -> set[str]:
         """The spool files that rows refer to; or those of rows whose files are to be gone."""
         where = instance.c.purged_at > 0 if purged else instance.c.purged_at == 0

@@ -137,3 +137,24 @@ def test_a_series_is_made_by_one_of_the_two_and_the_share_is_kept() -> None:
     chosen = [serving.model_for(f"1.2.{number}") for number in range(4000)]
     assert 0.2 < chosen.count("c") / len(chosen) < 0.3
     assert chosen == [serving.model_for(f"1.2.{number}") for number in range(4000)]
+
+
+def test_the_self_test_goes_through_the_node_and_to_no_peer(node: Node) -> None:
+    told = json.loads(srnode("selftest", "--json", "-c", node.config).stdout)
+    assert told["passed"] is True
+    assert told["acknowledged_s"] <= told["worked_s"] <= told["delivered_s"]
+    assert [len(archive.received) for archive in node.archives] == [0, 0]  # type: ignore[attr-defined]
+    assert list((node.settings.node.data_dir / "out").rglob("*.dcm")) == []
+    assert "checks pass" in srnode("selftest", "-c", node.config).stdout
+    assert node.store.jobs.counts()[State.DONE] == 2
+
+
+def test_the_self_test_says_what_does_not_run(tmp_path: Path) -> None:
+    node = Node.configure(tmp_path)
+    node.start("receive")
+    try:
+        failed = srnode("selftest", "--patience-s", "2", "-c", node.config, check=False)
+        assert failed.returncode == 1
+        assert "does a `work` role run?" in failed.stderr
+    finally:
+        node.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
 import shlex
 from pathlib import Path
@@ -61,3 +62,11 @@ def test_the_compose_file_names_roles_files_and_a_configuration_that_is_right() 
     assert f"spool:{settings.node.spool}" in text
     assert f'"NODE": ["{settings.node.ae_title}", "receive", {settings.scp.port}]' in text
     assert settings.peers["ORTHANC"].host in re.findall(r"^  (\w+):", text, re.M)
+
+
+def test_the_grafana_dashboard_asks_for_numbers_that_the_node_gives() -> None:
+    panels = json.loads((ROOT / "config" / "grafana.json").read_text())["panels"]
+    asked = {name for panel in panels for name in re.findall(r"srnode_\w+", panel["targets"][0]["expr"])}
+    given = set(re.findall(r'"(srnode_\w+)"', (ROOT / "dicom_sr_node" / "web" / "monitoring.py").read_text()))
+    assert asked
+    assert asked <= given

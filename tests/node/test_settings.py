@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
-from kit import ROOT, srnode
+from kit import ROOT, Archive, free_port, run, srnode
 from pydantic import BaseModel
 
 from dicom_sr_node.errors import ConfigRefused
@@ -141,3 +143,29 @@ def test_the_shipped_defaults_are_the_code_s_defaults() -> None:
     values.pop("peers", None)
     values.pop("rules", None)
     assert Settings(**values) == Settings()
+
+
+def init(tmp_path: Path, *answers: str) -> tuple[subprocess.CompletedProcess[str], Path]:
+    path = tmp_path / "made.toml"
+    command = [sys.executable, "-m", "dicom_sr_node", "init", str(path)]
+    return run(*command, input="\n".join(answers) + "\n", check=False), path
+
+
+def test_init_asks_tries_the_peers_and_writes_what_can_be_loaded(tmp_path: Path, archive: Archive) -> None:
+    pacs, modality = ("y", "ARCHIVE", "127.0.0.1", str(archive.port)), ("y", "TOO LONG AN AE TITLE", "h", "104")
+    again = ("XRAY1", "127.0.0.1", str(free_port()), "n")
+    done, path = init(tmp_path, "", str(tmp_path / "var"), "", "", *pacs, *modality, *again)
+    assert done.returncode == 0, done.stderr
+    assert "The PACS answers." in done.stdout
+    assert "The modality 1 does not answer yet" in done.stdout
+    assert "an AE title has 1 to 16" in done.stdout
+    settings = load(path, {})
+    assert settings.node.ae_title == "SRNODE"
+    assert settings.peers["PACS"].port == archive.port
+    assert settings.peers["MODALITY1"].ae_title == "XRAY1"
+    assert [to.peer for to in settings.rules[0].send_to] == ["PACS"]
+    before = path.read_text()
+    refused, _ = init(tmp_path, "")
+    assert refused.returncode == 1
+    assert "exists: name another file" in refused.stderr
+    assert path.read_text() == before

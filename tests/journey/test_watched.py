@@ -1,0 +1,76 @@
+"""The watched folder: nothing is removed before it is safe, nothing is taken half."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from kit import Node, Outbox, image, save, started, wait_until
+
+from dicom_sr_node.receive.watched import CALLER, Watched
+from dicom_sr_node.records import Origin, State
+
+
+def watched(outbox: Outbox, folder: Path) -> Watched:
+    return Watched(folder, outbox.spool, most_bytes=1 << 20, reserve_mb=0)
+
+
+def test_a_file_that_is_put_there_is_upscaled_and_removed(tmp_path: Path) -> None:
+    folder = tmp_path / "incoming"
+    more = f'[watch]\nfolder = "{folder}"\n[[rules]]\nname = "folder"\nmatch.calling_ae = ["WATCHED_FOLDER"]\n'
+    node = Node.configure(tmp_path, more=more)
+    with started(node):
+        wait_until(folder.is_dir, 20, "the folder")
+        (folder / "deep").mkdir()
+        save(image(48, number=1), folder / "deep" / "a.dcm")
+        (folder / "letter.txt").write_text("no DICOM")
+        node.wait(jobs=1)
+        wait_until(lambda: not (folder / "deep" / "a.dcm").exists(), 20, "the end of the file")
+        wait_until(lambda: list((folder / "refused").glob("*letter.txt")), 20, "the refusal")
+        node.storescu(save(image(48, number=1), tmp_path / "same.dcm"))  # the same bytes, sent
+        job = node.wait(jobs=1)[0]
+        assert (job["state"], job["calling_ae"]) == (State.DONE, "WATCHED_FOLDER")
+    node.fsck()
+
+
+def test_what_still_grows_or_is_hidden_waits_and_links_are_not_followed(tmp_path: Path) -> None:
+    outbox = Outbox.of(Node.configure(tmp_path).settings)
+    folder, taken = tmp_path / "incoming", list[Origin]()
+    look = watched(outbox, folder)
+
+    def commit(*arguments: object) -> int:
+        taken.append(arguments[-1])  # type: ignore[arg-type]
+        return 1
+
+    look.look(commit)
+    path = save(image(48), folder / "a.dcm")
+    save(image(48), folder / ".part.dcm")
+    (folder / "link.dcm").symlink_to(save(image(48), tmp_path / "elsewhere.dcm"))
+    assert look.look(commit) == 0
+    with path.open("ab") as file:
+        file.write(b"\0\0")
+    assert look.look(commit) == 0
+    assert look.look(commit) == 1
+    assert taken == [CALLER]
+    assert sorted(p.name for p in folder.iterdir()) == [".part.dcm", "link.dcm"]
+    outbox.close()
+
+
+def test_a_file_stays_while_its_row_cannot_be_written(tmp_path: Path) -> None:
+    outbox = Outbox.of(Node.configure(tmp_path).settings)
+    folder = tmp_path / "incoming"
+    look = watched(outbox, folder)
+    folder.mkdir()
+    path = save(image(48), folder / "a.dcm")
+
+    def fail(*arguments: object) -> int:
+        raise OSError("the database is away")
+
+    look.look(fail)
+    with pytest.raises(OSError, match="is away"):
+        look.look(fail)
+    with pytest.raises(OSError, match="is away"):
+        look.look(fail)
+    assert path.exists()
+    assert len(outbox.spool.names("in")) == 1, "each try leaves a copy"
+    outbox.close()
