@@ -126,7 +126,8 @@ def _ask(assoc: Association, query: Dataset) -> list[Dataset]:
         with guard.exchange(assoc, C_FIND):
             for status, answer in assoc.send_c_find(query, _FIND[0]):
                 if "Status" not in status:
-                    raise PeerUnreachable("asked what it has, the peer gave no answer in time")
+                    who = assoc.requestor.ae_title.strip()
+                    raise PeerUnreachable(f"asked what it has, the peer gave no answer: may {who} query there?")
                 if status.Status in _PENDING and answer is not None and len(found) < _MOST_ANSWERS:
                     found.append(answer)
                 elif status.Status not in (SUCCESS, *_PENDING):

@@ -26,6 +26,7 @@ from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.transport import AssociationSocket
 
 from dicom_sr_node import log
+from dicom_sr_node.errors import NodeError
 
 _log = log.get("network")
 
@@ -86,7 +87,7 @@ def exchange(assoc: Any, kind: type) -> Iterator[None]:
     messages.taken = None
     try:
         yield
-    except (ValueError, RuntimeError, OSError):
+    except (ValueError, RuntimeError, OSError, NodeError):
         raise
     except Exception as error:
         cut(assoc)

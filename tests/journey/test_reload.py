@@ -69,8 +69,12 @@ def test_another_port_and_title_are_taken_up_and_the_old_ones_left(node: Node) -
         node.change("[node]\n", '[node]\nae_title = "OTHER"\n')
         reload(node, times=1)
         wait_until(node.listens, 20, "the new port")
-        with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", old)) != 0
+
+        def is_left() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", old)) != 0
+
+        wait_until(is_left, 20, "the end of the old port")
         ae = AE()
         ae.add_requested_context("1.2.840.10008.1.1")
         assoc = ae.associate("127.0.0.1", new, ae_title="OTHER")
