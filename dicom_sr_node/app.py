@@ -226,7 +226,7 @@ def deliver(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
         timers.shutdown(wait=True)
 
 
-def web(settings: Settings, stop: Event, patience_s: float = 0.0, config: Path | None = None) -> None:
+def web(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
     """The dashboard, the REST interface and what monitoring asks. Raises NodeError."""
     from dicom_sr_node.web.desk import Desk
     from dicom_sr_node.web.lightbox import Lightbox
@@ -235,7 +235,7 @@ def web(settings: Settings, stop: Event, patience_s: float = 0.0, config: Path |
     slot = _slot(settings, "web", patience_s)
     with _role(settings, slot, f"dashboard on {settings.web.url}") as mine:
         mine.spool.sweep()
-        serve_web(Desk(settings, config, mine.store, mine.spool, Lightbox()), stop)
+        serve_web(Desk(settings, mine.store, mine.spool, Lightbox()), stop)
 
 
 def lane(settings: Settings, mine: Corner, destination: str) -> Lane:

@@ -94,6 +94,8 @@ def _queue(store: Store) -> Iterator[Trouble]:
 def _silent(settings: Settings, last_seen: Mapping[str, float]) -> Iterator[Trouble]:
     for name, peer in settings.peers.items():
         silent_s = last_seen.get(peer.ae_title)
-        if silent_s is not None and silent_s > peer.silent_after_h * _HOUR_S:
+        if silent_s is None or peer.silent_after_h is None:
+            continue
+        if silent_s > peer.silent_after_h * _HOUR_S:
             text = f"nothing has come from {name} for {silent_s / _HOUR_S:.0f} hours"
             yield Trouble("silent", name, text, "is it switched on, and does it still know this node?")

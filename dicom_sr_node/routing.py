@@ -69,8 +69,10 @@ def _misses(match: Match, header: Dataset, origin: Origin) -> Iterator[str]:
     rows, columns = header.get("Rows"), header.get("Columns")
     if isinstance(rows, int) and isinstance(columns, int):
         megapixels = rows * columns / 1e6
-        if not match.min_megapixels <= megapixels <= match.max_megapixels:
-            yield f"size is {megapixels:.2f} megapixels, not {match.min_megapixels:g} to {match.max_megapixels:g}"
+        if megapixels < match.min_megapixels:
+            yield f"size is {megapixels:.2f} megapixels, not at least {match.min_megapixels:g}"
+        if match.max_megapixels is not None and megapixels > match.max_megapixels:
+            yield f"size is {megapixels:.2f} megapixels, not at most {match.max_megapixels:g}"
 
 
 def why_none(header: Dataset, rules: Sequence[Rule], origin: Origin) -> str:

@@ -6,7 +6,6 @@ Precedence: `SRNODE__SECTION__KEY` in the environment, then the file, then the d
 from __future__ import annotations
 
 import ipaddress
-import math
 import os
 import re
 import tomllib
@@ -280,7 +279,7 @@ class Peer(Frozen):
     certificate_sha256: Fingerprint = ""
     commitment: Literal["required", "optional", "off"] = "optional"
     compression: Literal["jpeg-ls", "none"] = "jpeg-ls"
-    silent_after_h: Annotated[float, Field(gt=0)] = math.inf
+    silent_after_h: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class Dicomweb(Frozen):
@@ -305,7 +304,7 @@ class Match(Frozen):
     calling_ae: tuple[AETitle, ...] = ()
     called_ae: tuple[AETitle, ...] = ()
     min_megapixels: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
-    max_megapixels: Annotated[float, Field(gt=0)] = math.inf
+    max_megapixels: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class Target(Frozen):

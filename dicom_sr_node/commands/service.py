@@ -118,7 +118,7 @@ def web(context: typer.Context, config: Config = None, parent: Parent = 0) -> No
     """Only the dashboard and the REST interface."""
     from dicom_sr_node import app
 
-    app.web(load(context, config), _become_service(parent), _patience_s(parent), config_path(context, config))
+    app.web(load(context, config), _become_service(parent), _patience_s(parent))
 
 
 @cli.command()

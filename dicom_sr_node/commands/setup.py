@@ -15,7 +15,7 @@ from dicom_sr_node.errors import ConfigRefused, NotFound
 if TYPE_CHECKING:
     from dicom_sr_node.store.service import Service
 
-SHADOW, CANARY, OFF = "shadow", "canary", "off"
+OFF = "off"  # instead of a name: end it
 cli = typer.Typer()
 config_cli = typer.Typer(help="The configuration.", no_args_is_help=True)
 models_cli = typer.Typer(help="The weights that are installed.", no_args_is_help=True)
@@ -174,6 +174,8 @@ def models_shadow(
 ) -> None:
     """Run weights beside the active ones: their results stay here and are compared."""
 
+    from dicom_sr_node.store.service import SHADOW
+
     def act(service: Service) -> None:
         service.end(SHADOW) if name == OFF else service.shadow(name)
 
@@ -189,6 +191,8 @@ def models_canary(
     config: Config = None,
 ) -> None:
     """Let weights make the results of a share of all series."""
+
+    from dicom_sr_node.store.service import CANARY
 
     def act(service: Service) -> None:
         service.end(CANARY) if name == OFF else service.canary(name, percent / 100)

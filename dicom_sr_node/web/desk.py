@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from dicom_sr_node import audit
 from dicom_sr_node.app import Store
@@ -23,7 +22,6 @@ class Desk:
     """The settings, the tables, the files, and who has asked how often."""
 
     settings: Settings
-    config: Path | None
     store: Store
     spool: Spool
     lightbox: Lightbox

@@ -188,6 +188,7 @@ def test_a_dropped_file_tells_what_the_rules_would_do(node: Node, page: Page, tm
     log_in(page, node, "olga")
     before = node.store.jobs.counts()
     page.goto(f"{url(node)}/rules")
+    expect(page.locator("table").first).to_contain_text("everything")
     page.locator("input[type=file]").set_input_files(save(image(64, number=9), tmp_path / "drop.dcm"))
     page.get_by_role("button", name="Try").click()
     expect(page.get_by_role("heading", name="Rule all takes it")).to_be_visible(timeout=60_000)

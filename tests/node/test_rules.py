@@ -83,7 +83,9 @@ def test_the_fallback_is_asked_last_wherever_it_stands() -> None:
         ({"calling_ae": ["MOD2"]}, "calling_ae is MOD, not MOD2"),
         ({"called_ae": ["SRNODE_X2"]}, "called_ae is SRNODE, not SRNODE_X2"),
         ({"min_megapixels": 0.004}, None),
-        ({"max_megapixels": 0.004}, "size is 0.00 megapixels, not 0 to 0.004"),
+        ({"max_megapixels": 0.005}, None),
+        ({"max_megapixels": 0.004}, "size is 0.00 megapixels, not at most 0.004"),
+        ({"min_megapixels": 5}, "size is 0.00 megapixels, not at least 5"),
     ],
 )
 def test_each_condition_is_met_or_says_why_not(match: dict[str, object], told: str | None) -> None:
