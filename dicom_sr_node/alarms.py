@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from functools import partial
 
-import requests
-
 from dicom_sr_node import log
 from dicom_sr_node.records import Trouble
 from dicom_sr_node.settings import Settings
@@ -55,7 +53,7 @@ def watch(settings: Settings, alarms: Alarms, look: Callable[[], Iterable[Troubl
 def _tell_and_note(settings: Settings, news: News, note: Callable[[], None]) -> bool:
     try:
         tell(settings, news)
-    except (OSError, requests.RequestException, smtplib.SMTPException) as error:
+    except (OSError, smtplib.SMTPException) as error:
         _log.error("alarm reached nobody", extra={"kind": news.trouble.kind, "why": type(error).__name__})
         return False
     note()
@@ -64,9 +62,11 @@ def _tell_and_note(settings: Settings, news: News, note: Callable[[], None]) -> 
 
 
 def tell(settings: Settings, news: News) -> None:
-    """By all ways that are configured. Raises OSError, RequestException, SMTPException."""
+    """By all ways that are configured. Raises OSError (as requests does), SMTPException."""
     wanted, node = settings.alarms, settings.node.ae_title
     if wanted.webhook:
+        import requests
+
         trouble = news.trouble
         about: dict[str, str | bool] = {"node": node, "kind": trouble.kind, "subject": trouble.subject}
         about |= {"over": news.is_over, "text": news.text(node)}

@@ -14,7 +14,7 @@ from pydicom.uid import generate_uid
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_sr_node.app import Store
-from dicom_sr_node.deliver import dimse, stow
+from dicom_sr_node.deliver import dimse
 from dicom_sr_node.errors import DeliveryError, NodeError, PeerUnreachable
 from dicom_sr_node.network import tls
 from dicom_sr_node.network.commitment import REQUEST, SOP_CLASS, SOP_INSTANCE, Request
@@ -63,6 +63,8 @@ def examine(settings: Settings, store: Store, spool: Spool) -> Iterator[Check]:
 
 def examine_dicomweb(settings: Settings, name: str, place: Dicomweb) -> Check:
     """Whether an archive answers, and lets us in."""
+    from dicom_sr_node.deliver import stow
+
     if error := _try(partial(stow.reach, settings, place)):
         return Check(f"{name} dicomweb", Verdict.FAIL, error, "check its url, its token and its certificate")
     return Check(f"{name} dicomweb", Verdict.PASS, f"{place.url} answers")

@@ -104,15 +104,16 @@ def _move(assoc: Association, to: str, series: Series) -> Moved:
     query.QueryRetrieveLevel = "SERIES"
     query.StudyInstanceUID, query.SeriesInstanceUID = series.study_uid, series.series_uid
     last: Any = None
+    sent = 0  # as far as any answer has counted: the last one of some archives says nothing
     try:
         with guard.exchange(assoc, C_MOVE):
             for status, _ in assoc.send_c_move(query, to, _MOVE[0]):
                 last = status
+                sent = max(sent, int(status.get("NumberOfCompletedSuboperations") or 0))
     except (RuntimeError, ValueError, OSError) as error:
-        return Moved(series, 0, 0, f"the association broke: {error}")
+        return Moved(series, sent, 0, f"the association broke: {error}")
     if last is None or "Status" not in last:
-        return Moved(series, 0, 0, "no answer in time")
-    sent = int(last.get("NumberOfCompletedSuboperations") or 0)
+        return Moved(series, sent, 0, "no answer in time")
     failed = int(last.get("NumberOfFailedSuboperations") or 0)
     if last.Status == 0xA801:
         return Moved(series, sent, failed, f"it does not know where {to} is: add this node there")

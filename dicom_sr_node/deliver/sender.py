@@ -13,7 +13,7 @@ from threading import Event
 from pynetdicom import Association
 
 from dicom_sr_node import audit, failpoints, log
-from dicom_sr_node.deliver import dimse, folder, stow
+from dicom_sr_node.deliver import dimse, folder
 from dicom_sr_node.deliver.commitment import Asker
 from dicom_sr_node.errors import DeliveryError, Fenced, NodeError, PeerBusy, PeerDoubts, PeerRefused, PeerUnreachable
 from dicom_sr_node.records import FOLDER, Delivery
@@ -86,6 +86,10 @@ class Lane:
             return
         place = self._settings.dicomweb.get(self._name)
         if place is not None:
+            from dicom_sr_node.deliver import (
+                stow,
+            )  # its client takes a third of a second, and most nodes have no use for it
+
             with stow.client(self._settings, place) as sender:
                 yield (lambda held: stow.send(sender, self._file(held), place)), None
             return

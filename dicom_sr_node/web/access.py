@@ -65,6 +65,14 @@ def somebody(request: Request) -> Person | None:
     return desk_of(request).store.accounts.who(secret, Kind.SESSION) if secret else None
 
 
+def anybody(request: Request) -> Person | None:
+    """Whoever asks, by session or token: before a large body is read."""
+    kind, _, secret = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return desk_of(request).store.accounts.who(secret, Kind.TOKEN)
+    return somebody(request)
+
+
 def _page(least: Role) -> Callable[[Request], Person]:
     def person(request: Request) -> Person:
         found = somebody(request)

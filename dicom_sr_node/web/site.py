@@ -10,7 +10,7 @@ from fastapi.staticfiles import StaticFiles
 
 from dicom_sr_node import __version__
 from dicom_sr_node.web import problems
-from dicom_sr_node.web.access import address_of
+from dicom_sr_node.web.access import address_of, anybody
 from dicom_sr_node.web.api import api
 from dicom_sr_node.web.desk import Desk
 from dicom_sr_node.web.monitoring import monitoring
@@ -80,6 +80,8 @@ def _refusal(request: Request) -> tuple[int, str, dict[str, str]] | None:
         return 411, "Say how long the body is: Content-Length.", {}
     if not length.isdecimal() or int(length) > most:
         return 413, f"The body is larger than {most} bytes.", {}
+    if uploads and anybody(request) is None:
+        return 401, "Log in, or give a token, before you send a file.", {"WWW-Authenticate": "Bearer"}
     origin = request.headers.get("origin")
     if request.method not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != request.headers.get("host"):
         return 403, "This request comes from another site.", {}

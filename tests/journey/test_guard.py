@@ -363,6 +363,17 @@ def test_many_short_connections_leave_nothing(node: Node, connections: Callable[
             thread.join()
 
 
+def test_a_thousand_silent_connections_at_a_time_hold_up_nobody(
+    node: Node, connections: Callable[[], socket.socket]
+) -> None:
+    """T36."""
+    with under_attack(node):
+        silent = [connections() for _ in range(1000)]
+        assert echo(node) < SECOND
+        for connection in silent:
+            assert is_cut(connection)
+
+
 @pytest.mark.parametrize("content", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", bytes(1000)])
 def test_what_is_no_dicom_is_cut(node: Node, connections: Callable[[], socket.socket], content: bytes) -> None:
     with under_attack(node):

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from kit import Archive, Node, free_port, image, save, srnode, started, wait_until
 
+from dicom_sr_node.errors import NodeError, NotFound
+from dicom_sr_node.models import Shelf
 from dicom_sr_node.records import Kind, State
 from dicom_sr_node.store.service import InService
 from model import checkpoint
@@ -104,7 +106,7 @@ def test_weights_go_from_shadow_to_active_and_back_without_a_restart(node: Node,
     models(node, "canary", OTHER, "--percent", "100")
     send(node, tmp_path, 4)
     assert OTHER in pacs.received[3].DerivationDescription
-    models(node, "canary", "off")
+    node.store.service.end("canary")
     node.fsck()
 
 
@@ -114,22 +116,22 @@ def send(node: Node, folder: Path, number: int) -> None:
     wait_until(lambda: {job["state"] for job in jobs} == {State.DONE}, 10, "the result")
 
 
-def test_a_name_is_never_given_twice_and_damaged_weights_are_not_taken(node: Node, tmp_path: Path) -> None:
-    path = weights(tmp_path)
-    models(node, "install", path)
-    models(node, "install", path)  # the same ones again
+def test_a_name_is_never_given_twice_and_damaged_weights_are_not_taken(tmp_path: Path) -> None:
+    shelf, path = Shelf(tmp_path / "spool"), weights(tmp_path)
+    assert shelf.install(path) == shelf.install(path)
+    assert OTHER in shelf.names()
     card = path.with_suffix(".json")
     values = json.loads(card.read_text())
     (tmp_path / "bad.safetensors").write_bytes(path.read_bytes()[:-1])
     (tmp_path / "bad.json").write_text(card.read_text())
-    refused = srnode("models", "install", tmp_path / "bad.safetensors", "-c", node.config, check=False)
-    assert refused.returncode == 1
-    assert "is not what its card describes" in refused.stderr
+    with pytest.raises(NodeError, match="is not what its card describes"):
+        shelf.install(tmp_path / "bad.safetensors")
     for name, told in (("cxr-x4", "there are other weights named 'cxr-x4'"), ("../x", "which no file can have")):
         card.write_text(json.dumps({**values, "name": name}))
-        refused = srnode("models", "install", path, "-c", node.config, check=False)
-        assert told in refused.stderr
-    assert srnode("models", "activate", "none", "-c", node.config, check=False).returncode == 1
+        with pytest.raises(NodeError, match=told):
+            shelf.install(path)
+    with pytest.raises(NotFound, match="no weights 'none'; known names: cxr-trial"):
+        shelf.find("none")
 
 
 def test_a_series_is_made_by_one_of_the_two_and_the_share_is_kept() -> None:
@@ -145,8 +147,7 @@ def test_the_self_test_goes_through_the_node_and_to_no_peer(node: Node) -> None:
     assert told["acknowledged_s"] <= told["worked_s"] <= told["delivered_s"]
     assert [len(archive.received) for archive in node.archives] == [0, 0]  # type: ignore[attr-defined]
     assert list((node.settings.node.data_dir / "out").rglob("*.dcm")) == []
-    assert "checks pass" in srnode("selftest", "-c", node.config).stdout
-    assert node.store.jobs.counts()[State.DONE] == 2
+    assert node.store.jobs.counts()[State.DONE] == 1
 
 
 def test_the_self_test_says_what_does_not_run(tmp_path: Path) -> None:
