@@ -171,7 +171,9 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
     if wanted.modality:
         found.append(instance.c.modality == wanted.modality.upper())
     if wanted.peer:
-        found.append(or_(instance.c.calling_ae == wanted.peer, _way(delivery.c.destination == wanted.peer)))
+        # An expression, or SQLite would go through all deliveries to the peer by index, once for each image.
+        to_peer = _way(delivery.c.destination + "" == wanted.peer)
+        found.append(or_(instance.c.calling_ae == wanted.peer, to_peer))
     if wanted.before is not None:
         found.append(instance.c.id < wanted.before)
     return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from kit import Node, free_port, image, save
+from kit import Node, free_port, image, save, wait_until
 from sqlalchemy import insert
 
 from dicom_sr_node import app
@@ -90,6 +90,7 @@ def test_pages(tmp_path: Path, database_url: str) -> None:
     token = store.accounts.let_in("bench", Role.ADMINISTRATOR, Kind.TOKEN)
     store.engine.dispose()
     node.start()
+    wait_until(lambda: " ready" in node.log.read_text(), 60, "the dashboard's start")
     stop = threading.Event()
 
     def send() -> None:
