@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from dicom_sr_node.errors import NotFound
@@ -70,14 +71,9 @@ def _urgent(desk: Desk, job_id: int, who: str) -> str:
     return "It is next."
 
 
-def _hold(desk: Desk, job_id: int, who: str) -> str:
-    desk.store.instances.hold(desk.store.jobs.get(job_id).instance_id, True, who)
-    return "It is kept: retention does not remove it."
-
-
-def _release(desk: Desk, job_id: int, who: str) -> str:
-    desk.store.instances.hold(desk.store.jobs.get(job_id).instance_id, False, who)
-    return "Retention may remove it again."
+def _hold(desk: Desk, job_id: int, who: str, *, held: bool) -> str:
+    desk.store.instances.hold(desk.store.jobs.get(job_id).instance_id, held, who)
+    return "It is kept: retention does not remove it." if held else "Retention may remove it again."
 
 
 _ON_IMAGE: dict[Act, Callable[[Desk, int, str], str]] = {
@@ -85,8 +81,8 @@ _ON_IMAGE: dict[Act, Callable[[Desk, int, str], str]] = {
     Act.CANCEL: _cancel,
     Act.SEND_AGAIN: _send_again,
     Act.URGENT: _urgent,
-    Act.HOLD: _hold,
-    Act.RELEASE: _release,
+    Act.HOLD: partial(_hold, held=True),
+    Act.RELEASE: partial(_hold, held=False),
 }
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from dicom_sr_node import __version__, condition, doctor
 from dicom_sr_node.errors import NotFound
-from dicom_sr_node.records import Kind, Origin
+from dicom_sr_node.records import Kind
 from dicom_sr_node.routing import in_order
 from dicom_sr_node.store.accounts import Kind as PassKind
 from dicom_sr_node.store.search import Fate, Wanted
@@ -332,9 +332,7 @@ def try_rules(
     called_ae: Annotated[str, Form(max_length=64)] = "",
 ) -> Rehearsed:
     """What would become of a file: which rule takes it, what is made, or why not. Nothing of it is kept."""
-    origin = Origin(calling_ae=calling_ae.strip(), called_ae=called_ae.strip() or desk.settings.node.ae_title)
-    with desk.uploading, trials.kept(desk, file.file) as path:
-        trial = trials.run(desk, path, origin)
+    trial = trials.of_upload(desk, file.file, calling_ae, called_ae)
     return Rehearsed(
         said=trial.said,
         asked=[vars(asked) for asked in trial.asked],

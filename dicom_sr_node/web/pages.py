@@ -16,7 +16,7 @@ from fastapi.templating import Jinja2Templates
 from dicom_sr_node import __version__, condition, doctor
 from dicom_sr_node.errors import NodeError, NotFound
 from dicom_sr_node.receive.callers import line_to_add
-from dicom_sr_node.records import Kind, Origin, Priority
+from dicom_sr_node.records import Kind, Priority
 from dicom_sr_node.routing import in_order
 from dicom_sr_node.store.accounts import Kind as PassKind
 from dicom_sr_node.store.accounts import Person, Role
@@ -281,14 +281,11 @@ def try_rules(
     called_ae: Annotated[str, Form()] = "",
 ) -> HTMLResponse:
     """What would become of this file."""
-    origin = Origin(calling_ae=calling_ae.strip(), called_ae=called_ae.strip() or desk.settings.node.ae_title)
     told, trial = "", None
-    with desk.uploading:
-        try:
-            with trials.kept(desk, file.file) as path:
-                trial = trials.run(desk, path, origin)
-        except NodeError as error:
-            told = str(error)
+    try:
+        trial = trials.of_upload(desk, file.file, calling_ae, called_ae)
+    except NodeError as error:
+        told = str(error)
     form = {"calling_ae": calling_ae, "called_ae": called_ae, "file": file.filename or ""}
     found = in_order(desk.settings.rules)
     return render(request, "rules.html", person, rules=found, trial=trial, form=form, told=told)

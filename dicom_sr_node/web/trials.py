@@ -70,8 +70,15 @@ def _said(source: Dataset) -> dict[str, str]:
     return {**found, "Size": f"{columns} x {rows}" if rows and columns else ""}
 
 
-def run(desk: Desk, path: Path, origin: Origin) -> Trial:
-    """Ask the rules in force. Raises Unreadable, DecoderDied."""
+def of_upload(desk: Desk, upload: BinaryIO, calling_ae: str, called_ae: str) -> Trial:
+    """Of a dropped file, as if it had come from one AE title to another. Raises Unreadable, DecoderDied."""
+    origin = Origin(calling_ae=calling_ae.strip(), called_ae=called_ae.strip() or desk.settings.node.ae_title)
+    with desk.uploading, _kept(desk, upload) as path:
+        return _run(desk, path, origin)
+
+
+def _run(desk: Desk, path: Path, origin: Origin) -> Trial:
+    """Ask the rules in force."""
     settings = desk.settings
     with Reader(settings.work) as reader:
         said, asked = reader.ask(ask_rules, path, settings.rules, origin)
@@ -101,7 +108,7 @@ def _admission(desk: Desk) -> Admission:
 
 
 @contextmanager
-def kept(desk: Desk, upload: BinaryIO) -> Iterator[Path]:
+def _kept(desk: Desk, upload: BinaryIO) -> Iterator[Path]:
     """A file of the upload for as long as it is looked at. Raises Unreadable where it is larger than scp takes."""
     draft = desk.spool.draft("in")
     try:
