@@ -24,7 +24,7 @@ from pynetdicom import AE, evt
 from pynetdicom.transport import ThreadedAssociationServer
 from rich.console import Console
 
-from dicom_sr_node import app, log, phantom, settings, tolerance
+from dicom_sr_node import app, configuration, log, phantom, tolerance
 from dicom_sr_node.deliver import dimse
 from dicom_sr_node.errors import DeliveryError, NodeError
 from dicom_sr_node.network import syntaxes
@@ -86,7 +86,7 @@ def run(folder: Path, *, once: bool, stop: Event) -> int:
     port, archive_port = _free_port(), _free_port()
     config = _configure(folder, port, archive_port)
     with _archive(folder / "archive", archive_port), _node(config, console):
-        journey = _travel(settings.load(config, {}), source, stop)
+        journey = _travel(configuration.load(config, {}), source, stop)
         code = _report(console, journey, source, folder)
         if not once and not stop.is_set():
             console.print(
@@ -150,7 +150,7 @@ def _node(config: Path, console: Console) -> Iterator[None]:
         command = [sys.executable, "-m", "dicom_sr_node", "--config", str(config), "serve"]
         process = subprocess.Popen(command, stderr=file, stdout=file, env=environment, start_new_session=True)
         try:
-            _wait_for_echo(settings.load(config, {}), process, log_path)
+            _wait_for_echo(configuration.load(config, {}), process, log_path)
             yield
         finally:
             process.terminate()

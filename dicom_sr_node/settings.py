@@ -1,26 +1,16 @@
-"""The configuration: TOML and environment into frozen types. A key that does not exist stops the start.
-
-Precedence: `SRNODE__SECTION__KEY` in the environment, then the file, then the defaults.
-"""
+"""The configuration as frozen types. The strings below the keys are their documentation: `reference.py` prints them."""
 
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from dicom_sr_node.errors import ConfigRefused
 from dicom_sr_node.records import FOLDER
-
-ENVIRONMENT_PREFIX = "SRNODE__"
-CONFIG_VARIABLE = "SRNODE_CONFIG"
 
 
 def _ae_title(value: str) -> str:
@@ -64,15 +54,18 @@ Fingerprint = Annotated[
 
 
 class Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, use_attribute_docstrings=True)
 
 
 class Node(Frozen):
     """Who this node is and where its data lies."""
 
     ae_title: AETitle = "SRNODE"
+    """What modalities and the PACS call this node."""
     data_dir: Path = Path("var")
-    spool_dir: Path | None = None
+    """Database, received images and results: back it up. One node for each folder."""
+    spool_dir: Annotated[Path | None, Field(examples=["/srv/spool"])] = None
+    """Images and results elsewhere than in data_dir: a folder that several machines share."""
 
     @property
     def spool(self) -> Path:
@@ -84,31 +77,47 @@ class Scp(Frozen):
     """What the node accepts."""
 
     host: Name = "127.0.0.1"
+    """The address to listen on; "0.0.0.0" for all of this machine."""
     port: Port = 11112
+    """104 needs more rights."""
     max_associations: Count = 32
+    """At the same time."""
     max_per_address: Count = 16
+    """Of these from one address."""
     max_object_mb: Count = 512
+    """A larger object is cut off while it comes in."""
     plain: bool = True
+    """false: only TLS, see [tls]."""
     require_called_ae_title: bool = True
+    """Refuse callers that ask for a title that is neither node.ae_title nor in a match.called_ae."""
     require_known_callers: bool = True
+    """Refuse callers that are neither on this machine nor a peer that may store."""
     accept: Literal["all", "radiographs"] = "all"
+    """"all" storage classes, so that a whole study can be forwarded; or "radiographs"."""
     idle_timeout_s: Seconds = 60
+    """A peer that is silent for longer is cut off."""
     pdu_timeout_s: Seconds = 30
+    """For one PDU from its first byte to its last; some 100 kB."""
 
 
 class Watch(Frozen):
     """A folder whose files are taken as if they had been sent."""
 
-    folder: Path | None = None
+    folder: Annotated[Path | None, Field(examples=["/srv/incoming"])] = None
+    """Where they are put; they are removed once they are safe. For rules they come from WATCHED_FOLDER."""
 
 
 class Tls(Frozen):
     """DICOM over TLS, in and out (PS3.15 B.12). Without a certificate there is none."""
 
-    certificate: Path | None = None
-    private_key: Path | None = None
-    authorities: Path | None = None
+    certificate: Annotated[Path | None, Field(examples=["node.crt"])] = None
+    """PEM, with the chain. The port below is only opened if this is set."""
+    private_key: Annotated[Path | None, Field(examples=["node.key"])] = None
+    """PEM."""
+    authorities: Annotated[Path | None, Field(examples=["ca.crt"])] = None
+    """PEM: who signs the certificates of peers."""
     port: Port = 2762
+    """Where it listens; plain DICOM has scp.port."""
 
     @model_validator(mode="after")
     def _whole(self) -> Tls:
@@ -122,14 +131,18 @@ class Disk(Frozen):
     """How full the disk may become."""
 
     reserve_mb: Annotated[int, Field(ge=0)] = 5120
+    """With less space than this (or than 10 % of a small disk) nothing more is taken."""
 
 
 class Retention(Frozen):
-    """How long files stay."""
+    """How long files stay: they are removed so long ..."""
 
     delivered_days: Days = 30
+    """... after everything was delivered, and committed to where that is asked for."""
     skipped_days: Days = 7
+    """... after an image was skipped."""
     undelivered_days: Days = 30
+    """A result that no peer took for so long is dead: nothing is removed, somebody must look."""
 
     @property
     def delivered_s(self) -> float:
@@ -151,8 +164,11 @@ class Audit(Frozen):
     """Where the audit trail (PS3.15 A.5) goes."""
 
     to: Literal["off", "file", "syslog"] = "off"
+    """"file" (data_dir/audit.log) or "syslog" over TLS. The trail names patients."""
     host: str = ""
+    """The collector."""
     port: Port = 6514
+    """Where the collector listens."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Audit:
@@ -165,13 +181,21 @@ class Web(Frozen):
     """The dashboard and the REST interface."""
 
     enabled: bool = True
+    """`srnode serve` starts it; `srnode web` runs it alone."""
     host: Name = "127.0.0.1"
+    """The address to listen on; elsewhere than on this machine set a certificate, too."""
     port: Port = 8085
+    """Where browsers find it."""
     names: tuple[Name, ...] = ()
-    certificate: Path | None = None
-    private_key: Path | None = None
+    """Host names by which browsers may call it; none: on loopback only its own, else any."""
+    certificate: Annotated[Path | None, Field(examples=["web.crt"])] = None
+    """PEM: makes it https."""
+    private_key: Annotated[Path | None, Field(examples=["web.key"])] = None
+    """PEM."""
     session_hours: Annotated[float, Field(gt=0, le=24 * 31)] = 12
-    runs_dir: Path | None = None
+    """After so long somebody logs in again."""
+    runs_dir: Annotated[Path | None, Field(examples=["runs"])] = None
+    """Training runs whose curves are shown."""
 
     @model_validator(mode="after")
     def _whole(self) -> Web:
@@ -190,11 +214,17 @@ class Alarms(Frozen):
     """Who is told when something is wrong. No message names a patient."""
 
     webhook: str = ""
+    """An http(s) address that gets a JSON document by POST."""
     mail_to: tuple[Name, ...] = ()
+    """Addresses; needs smtp_host."""
     mail_from: str = "srnode@localhost"
+    """The sender of the mail."""
     smtp_host: str = ""
+    """The server that takes mail from this machine."""
     smtp_port: Port = 25
+    """Where that server listens."""
     repeat_hours: Annotated[float, Field(gt=0)] = 24
+    """As long as it goes on it is told again after so long."""
 
     @model_validator(mode="after")
     def _reachable(self) -> Alarms:
@@ -209,6 +239,7 @@ class Database(Frozen):
     """Where the queue lives."""
 
     url: str = ""
+    """Empty: SQLite in data_dir; or postgresql+psycopg://user:password@host/name."""
 
     @model_validator(mode="after")
     def _served(self) -> Database:
@@ -226,40 +257,60 @@ class Model(Frozen):
     """Which generator works, and how far it may go."""
 
     name: Name = "auto"
+    """"auto", a name from `srnode models ls`, or the path of a .safetensors file."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """"auto" takes a GPU if there is one."""
     scale: Scale = "auto"
+    """"auto": x4 if the result fits below, else x2."""
     max_output_megapixels: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 64
+    """Larger results are not made."""
 
 
 class Work(Frozen):
     """How jobs are held."""
 
     lease_s: Seconds = 120
+    """A job comes back to the queue when its worker was silent for so long."""
     deadline_s: Seconds = 600
+    """An image that takes longer is given up for this try."""
     max_attempts: Count = 5
+    """Tries of one image before it is dead."""
     poll_s: Seconds = 0.5
+    """How often an idle worker looks for work."""
     decode_limit_s: Seconds = 6
+    """Computing time that reading and decoding one image may take."""
     decode_memory_mb: Annotated[int, Field(ge=128)] = 768
+    """Memory that reading and decoding may take."""
     off_peak: Window = ""
+    """"19:00-06:00": when images of priority "backfill" are worked on; empty: any time."""
 
 
 class Derive(Frozen):
     """How derived objects look, and what is made beside them."""
 
     label: Label = "burned"
+    """"burned" into a corner, "overlay" plane that viewers can hide, or "none"."""
     heat_map: bool = False
+    """Also send a colour picture of what was added and where."""
     report: bool = False
+    """Also send a measurement report (TID 1500) with the model and the numbers of the image."""
 
 
 class Delivery(Frozen):
     """How results are sent, and sent again."""
 
     retry_first_s: Seconds = 30
+    """The pause after a failed try; it doubles each time ..."""
     retry_max_s: Seconds = 900
+    """... up to this, until retention.undelivered_days are over."""
     connect_timeout_s: Seconds = 10
+    """For the TCP connection."""
     response_timeout_s: Seconds = 120
+    """For each answer of the peer."""
     commitment_wait_s: Seconds = 3600
+    """For a report of storage commitment; then it is asked for again."""
     poll_s: Seconds = 0.5
+    """How often an idle sender looks for work."""
 
     @property
     def exchange_s(self) -> float:
@@ -268,69 +319,111 @@ class Delivery(Frozen):
 
 
 class Peer(Frozen):
-    """A remote application entity."""
+    """A remote application entity. Its name is yours; rules and commands use it."""
 
-    ae_title: AETitle
-    host: Name
-    port: Port = 104
-    allow: tuple[Literal["echo", "store"], ...] = ()
-    addresses: tuple[Network, ...] = ()
+    ae_title: Annotated[AETitle, Field(examples=["ORTHANC"])]
+    """Its AE title."""
+    host: Annotated[Name, Field(examples=["127.0.0.1"])]
+    """Its name or address."""
+    port: Annotated[Port, Field(examples=[4242])] = 104
+    """Where it listens."""
+    allow: Annotated[tuple[Literal["echo", "store"], ...], Field(examples=[["store"]])] = ()
+    """What it may do to us."""
+    addresses: Annotated[tuple[Network, ...], Field(examples=[["10.1.0.0/16"]])] = ()
+    """Where it may call from; its host if there is none."""
     tls: bool = False
+    """Both ways; its certificate must name its host ..."""
     certificate_sha256: Fingerprint = ""
+    """... or have this fingerprint."""
     commitment: Literal["required", "optional", "off"] = "optional"
+    """Storage commitment: "required" to be done, "optional" (asked for if offered), "off"."""
     compression: Literal["jpeg-ls", "none"] = "jpeg-ls"
-    silent_after_h: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Lossless, if it accepts that; "none" sends uncompressed."""
+    silent_after_h: Annotated[Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, Field(examples=[24])] = None
+    """An alarm when nothing came from it for so long; never if there is none."""
 
 
 class Dicomweb(Frozen):
-    """An archive that takes results by STOW-RS."""
+    """An archive that takes results by STOW-RS. Rules send to it by its name, as to a peer."""
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
-    token_file: Path | None = None
+    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$", examples=["https://archive.example/dicom-web"])]
+    """Its DICOMweb service; tls.authorities says whose certificate is good."""
+    token_file: Annotated[Path | None, Field(examples=["cloud.token"])] = None
+    """Sent as Authorization: Bearer; only the node's user should be able to read it."""
     mutual_tls: bool = False
+    """true: show tls.certificate."""
     compression: Literal["jpeg-ls", "none"] = "none"
+    """Of what is sent: lossless, or "none"."""
 
 
 class Match(Frozen):
-    """Conditions on an image; all that are given must hold.
+    """Conditions on an image."""
 
-    Texts may have the wildcards of a shell and are compared without regard to case; AE titles are themselves.
-    """
-
-    modality: tuple[Name, ...] = ()
-    body_part: tuple[Name, ...] = ()
-    view: tuple[Name, ...] = ()
-    station: tuple[Name, ...] = ()
-    calling_ae: tuple[AETitle, ...] = ()
-    called_ae: tuple[AETitle, ...] = ()
+    modality: Annotated[tuple[Name, ...], Field(examples=[["CR", "DX"]])] = ()
+    """Mammography (MG) is upscaled only where it is named here."""
+    body_part: Annotated[tuple[Name, ...], Field(examples=[["CHEST*"]])] = ()
+    """Body Part Examined."""
+    view: Annotated[tuple[Name, ...], Field(examples=[["PA", "AP"]])] = ()
+    """View Position."""
+    station: Annotated[tuple[Name, ...], Field(examples=[["ER-?"]])] = ()
+    """Station Name."""
+    calling_ae: Annotated[tuple[AETitle, ...], Field(examples=[["CR_ROOM1"]])] = ()
+    """Who sent it."""
+    called_ae: Annotated[tuple[AETitle, ...], Field(examples=[["SRNODE_X2"]])] = ()
+    """By what name it called us: the node answers to each title that stands here."""
     min_megapixels: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
-    max_megapixels: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """Of the source."""
+    max_megapixels: Annotated[Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, Field(examples=[30])] = None
+    """Of the source."""
 
 
 class Target(Frozen):
-    """A peer that gets the results of a rule; what is not given here is the rule's, and else the node's."""
+    """A peer that gets the results of a rule."""
 
     peer: Name
+    """Its name in [peers] or [dicomweb]."""
     model: Name | None = None
+    """Else the rule's."""
     scale: Scale | None = None
+    """Else the rule's."""
     label: Label | None = None
+    """Else the rule's."""
 
 
 class Rule(Frozen):
-    """What becomes of the images that match."""
+    """What becomes of the images that match. The first rule that matches decides.
 
-    name: Name
+    Without any rule every radiograph is upscaled and kept in data_dir/out. All conditions that are given must hold;
+    texts may have the wildcards * and ? and are compared without regard to case, AE titles are themselves.
+    """
+
+    name: Annotated[Name, Field(examples=["chest"])]
+    """Shown in messages."""
     match: Match = Match()
+    """All that is given must hold."""
     fallback: bool = False
-    send_to: tuple[Annotated[Target, BeforeValidator(lambda to: {"peer": to} if isinstance(to, str) else to)], ...] = ()
-    model: Name | None = None
-    scale: Scale | None = None
-    label: Label | None = None
+    """true for one rule: it takes what no other does, wherever it stands."""
+    send_to: Annotated[
+        tuple[Annotated[Target, BeforeValidator(lambda to: {"peer": to} if isinstance(to, str) else to)], ...],
+        Field(examples=[["PACS", {"peer": "CLOUD", "scale": 2}]]),
+    ] = ()
+    """Peers, each by its name or with what differs for it; none: data_dir/out."""
+    model: Annotated[Name | None, Field(examples=["cxr-x4"])] = None
+    """Else whichever is in service."""
+    scale: Annotated[Scale | None, Field(examples=[4])] = None
+    """Else model.scale."""
+    label: Annotated[Label | None, Field(examples=["burned"])] = None
+    """Else derive.label."""
     priority: Literal["stat", "routine", "backfill"] = "routine"
+    """"stat" goes first, "backfill" last and only off-peak."""
     off_peak: Window = ""
+    """When this rule's "backfill" is worked on; work.off_peak if it is empty."""
     unusual: Literal["skip", "send"] = "skip"
+    """A result with far more added detail than in validation: "skip" it, or "send" it flagged."""
     contact: str = ""
+    """Whom to ask about this rule."""
     comment: str = ""
+    """Why there is this rule."""
 
 
 class Settings(Frozen):
@@ -394,108 +487,3 @@ class Settings(Frozen):
                     known = ", ".join((*self.peers, *self.dicomweb)) or "none"
                     raise ValueError(f"rule {rule.name!r} sends to {peer!r}, which is no peer; known peers: {known}")
         return self
-
-
-def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the configuration; `path` None means `$SRNODE_CONFIG`, and without it the defaults. Raises ConfigRefused."""
-    environment = os.environ if environment is None else environment
-    if path is None and (named := environment.get(CONFIG_VARIABLE)):
-        path = Path(named)
-    text = _read(path) if path else ""
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigRefused(f"{path}: not valid TOML: {error}") from None
-    overrides = {name: text for name, text in environment.items() if name.startswith(ENVIRONMENT_PREFIX)}
-    for name, value in overrides.items():
-        _override(values, name, value)
-    try:
-        return Settings(**values)
-    except ValidationError as error:
-        mistakes = "\n".join(_mistakes(error, path, text, overrides))
-        raise ConfigRefused(f"the configuration is refused:\n{mistakes}") from None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigRefused(f"{path}: there is no such configuration file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigRefused(f"{path}: cannot be read: {error}") from None
-
-
-def _override(values: dict[str, Any], name: str, text: str) -> None:
-    """Set `SECTION__KEY` in the plain values; TOML syntax where it parses, else a string."""
-    *tables, last = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
-    for table in tables:
-        known = next((key for key in values if key.lower() == table), table)  # peers keep their case
-        values = values.setdefault(known, {})
-        if not isinstance(values, dict):
-            raise ConfigRefused(f"environment {name}: {table} is not a section")
-    try:
-        values[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        values[last] = text
-
-
-def _mistakes(error: ValidationError, path: Path | None, text: str, overrides: Mapping[str, str]) -> Iterator[str]:
-    """One line for each mistake: key, value, what is wrong, and where it was written."""
-    for mistake in error.errors():
-        keys = [str(part) for part in mistake["loc"]]
-        key = ".".join(keys)
-        variable = ENVIRONMENT_PREFIX + "__".join(keys).upper()
-        line = _line_of(text, mistake["loc"])
-        if variable in overrides:
-            where = f"environment {variable}"
-        elif line:
-            where = f"{path}, line {line}"
-        else:
-            where = str(path or "defaults")
-        if mistake["type"] == "extra_forbidden":
-            what = f"unknown key{_nearest(keys)}"
-        else:
-            what = f"{mistake['msg']}, not {mistake['input']!r}" if keys else mistake["msg"]
-        yield f"  {key or 'rules'}: {what} ({where})"
-
-
-_TABLES: dict[str, type[BaseModel]] = {"peers": Peer, "dicomweb": Dicomweb, "rules": Rule, "send_to": Target}
-
-
-def _nearest(keys: list[str]) -> str:
-    """The known key that a misspelt one probably means."""
-    model: type[BaseModel] = Settings
-    inner = iter(keys[:-1])
-    for key in inner:
-        if key in _TABLES:
-            model = _TABLES[key]
-            next(inner, None)  # a peer's name, the position of a rule or target
-        else:
-            model = model.model_fields[key].annotation  # type: ignore[assignment]
-    close = get_close_matches(keys[-1], model.model_fields, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known keys: {', '.join(model.model_fields)}"
-
-
-_TABLE = re.compile(r"^\s*\[\[?\s*([^\]]+?)\s*\]")
-
-
-def _line_of(text: str, location: tuple[int | str, ...]) -> int | None:
-    """The line of a TOML text on which a key stands, else that of its table; None if neither is found."""
-    wanted = ".".join(part for part in location if isinstance(part, str))
-    position = next((part for part in location if isinstance(part, int)), 0)  # of a table in an array of tables
-    table, seen, table_line = "", dict[str, int](), None
-    for number, line in enumerate(text.splitlines(), 1):
-        if header := _TABLE.match(line):
-            table = header[1].replace('"', "").replace(" ", "")
-            seen[table] = seen.get(table, -1) + 1
-            here = table
-        else:
-            here = line.partition("=")[0].strip().replace('"', "")
-            here = f"{table}.{here}" if table else here
-        if seen.get(table, 0) != position and table.partition(".")[0] == wanted.partition(".")[0]:
-            continue
-        if here == wanted:
-            return number
-        if wanted.startswith(f"{here}."):
-            table_line = number
-    return table_line

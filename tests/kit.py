@@ -32,6 +32,7 @@ from sqlalchemy import update
 
 from dicom_sr_node import app, phantom
 from dicom_sr_node.answers import Kept, Made
+from dicom_sr_node.configuration import load
 from dicom_sr_node.deliver.sender import Lane
 from dicom_sr_node.derive import encoding
 from dicom_sr_node.network import commitment, syntaxes
@@ -41,7 +42,7 @@ from dicom_sr_node.process import Derived
 from dicom_sr_node.process import process as process_image
 from dicom_sr_node.records import Kind, Origin
 from dicom_sr_node.routing import IN_SERVICE
-from dicom_sr_node.settings import Derive, Model, Rule, Settings, load
+from dicom_sr_node.settings import Derive, Model, Rule, Settings
 from dicom_sr_node.spool import Spool
 from dicom_sr_node.store import tables
 from dicom_sr_node.store.engine import upgrade

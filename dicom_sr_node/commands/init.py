@@ -17,7 +17,7 @@ from dicom_sr_node.settings import Peer, Settings
 cli = typer.Typer()
 
 _HEAD = """\
-# Made by `srnode init`. All other keys, with their defaults and comments: config/node.toml of the documentation.
+# Made by `srnode init`. All other keys, with their defaults and comments: srnode config example.
 # After a change: srnode config check, then srnode reload.
 
 [node]

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dicom_sr_node import settings as configuration
+from dicom_sr_node import configuration
 from dicom_sr_node.settings import Settings
 
 FAILED, REFUSED = 1, 3  # exit codes; 0 is done, 2 usage

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dicom_sr_node import reference
 from dicom_sr_node.commands.options import FAILED, Config, Json, console, load, say, show, table
 from dicom_sr_node.errors import ConfigRefused, NotFound
 
@@ -69,6 +70,18 @@ def config_show(context: typer.Context, as_json: Json = False, config: Config = 
             say(f"{section} = {json.dumps(content, ensure_ascii=False)}")
 
     show(as_json, values, human)
+
+
+@config_cli.command("example")
+def config_example() -> None:
+    """A configuration with every key, its default and what it means."""
+    print(reference.example(), end="")
+
+
+@config_cli.command("reference")
+def config_reference() -> None:
+    """Every key with its values, as Markdown; made from the code."""
+    print(reference.page(), end="")
 
 
 @models_cli.command("ls")

@@ -13,7 +13,7 @@ from kit import ROOT
 from typer.main import get_command
 
 from dicom_sr_node.cli import cli
-from dicom_sr_node.settings import load
+from dicom_sr_node.configuration import load
 
 DOCKER = ROOT / "config" / "docker"
 UNITS = sorted((ROOT / "config" / "systemd").glob("*.service"))

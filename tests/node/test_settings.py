@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from kit import ROOT, Archive, free_port, run, srnode
 from pydantic import BaseModel
 
+from dicom_sr_node import reference
+from dicom_sr_node.configuration import load
 from dicom_sr_node.errors import ConfigRefused
-from dicom_sr_node.settings import Dicomweb, Match, Peer, Rule, Settings, load
+from dicom_sr_node.settings import Dicomweb, Match, Peer, Rule, Settings, Target
 
 GOOD = """
 [scp]
@@ -119,30 +124,50 @@ def test_a_missing_file_is_a_refusal_not_the_defaults(tmp_path: Path) -> None:
     assert "no such configuration file" in done.stderr
 
 
-def test_the_shipped_configuration_is_right_and_shows_every_key_with_a_comment() -> None:
-    path = ROOT / "config" / "node.toml"
-    load(path, {})
-    text = path.read_text()
-    sections = {name: field.annotation for name, field in Settings.model_fields.items()}
-    sections |= {"peers": Peer, "rules": Rule, "match": Match, "dicomweb": Dicomweb}
-    for section, model in sections.items():
-        assert section == "match" or f"[{section}" in text, section
-        assert isinstance(model, type)
-        assert issubclass(model, BaseModel)
-        for key in model.model_fields:
-            if model is Rule and key == "match":
+def test_the_shipped_configuration_and_the_page_are_made_from_the_code() -> None:
+    """To mend: srnode config example > config/node.toml; srnode config reference > docs/configuration.md"""
+    assert (ROOT / "config" / "node.toml").read_text() == reference.example()
+    assert (ROOT / "docs" / "configuration.md").read_text() == reference.page()
+    assert srnode("config", "example").stdout == reference.example()
+    assert srnode("config", "reference").stdout == reference.page()
+
+
+def test_the_example_is_the_defaults_and_what_stands_in_its_comments_can_be_taken(tmp_path: Path) -> None:
+    text = reference.example()
+    assert Settings(**tomllib.loads(text)) == Settings()
+    setting = re.compile(r"^# (\[.*\]|[\w.]+ = .*)$", re.MULTILINE)
+    whole = load(written(tmp_path, setting.sub(r"\1", text)), {})
+    assert whole.rules[0].send_to[1].peer in whole.dicomweb
+    assert None not in (whole.tls.certificate, whole.web.runs_dir, whole.watch.folder, whole.node.spool_dir)
+
+
+def sections(kind: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """A type of settings and all that are inside it, wherever they stand in its annotations."""
+    yield kind
+    for field in kind.model_fields.values():
+        for inner in (field.annotation, *_arguments(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from sections(inner)
+
+
+def _arguments(annotation: object) -> Iterator[object]:
+    for inner in get_args(annotation):
+        yield inner
+        yield from _arguments(inner)
+
+
+def test_every_key_has_its_words_and_stands_in_the_example_and_on_the_page() -> None:
+    kinds = set(sections(Settings)) - {Settings}
+    assert {Peer, Rule, Match, Target, Dicomweb} < kinds
+    for kind in kinds:
+        for key, field in kind.model_fields.items():
+            assert field.description, f"{kind.__name__}.{key}"
+            if key == "match":
                 continue
-            wanted = f"match.{key}" if model is Match else key
-            line = next((line for line in text.splitlines() if line.lstrip("# ").startswith(f"{wanted} =")), None)
-            assert line is not None, f"{section}.{key} is not in config/node.toml"
-            assert "#" in line.partition("=")[2], f"{section}.{key} has no comment"
-
-
-def test_the_shipped_defaults_are_the_code_s_defaults() -> None:
-    values = tomllib.loads((ROOT / "config" / "node.toml").read_text())
-    values.pop("peers", None)
-    values.pop("rules", None)
-    assert Settings(**values) == Settings()
+            shown = f"match.{key}" if kind is Match else key
+            assert f"| `{shown}` |" in reference.page(), f"{kind.__name__}.{key}"
+            if kind is not Target:
+                assert re.search(rf"^(# )?{shown} = ", reference.example(), re.MULTILINE), f"{kind.__name__}.{key}"
 
 
 def init(tmp_path: Path, *answers: str) -> tuple[subprocess.CompletedProcess[str], Path]:
