@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dicom_sr_node.records import Trouble
 from dicom_sr_node.settings import Settings
@@ -23,9 +23,12 @@ _HOUR_S = 3600.0
 
 @dataclass(frozen=True)
 class Condition:
-    """All that is wrong now."""
+    """All that is wrong now, and what was looked at."""
 
     troubles: tuple[Trouble, ...]
+    counts: Mapping[Fate, int]  # of images
+    seen: Mapping[str, float]  # AE title -> seconds since its last image
+    slots: Sequence[Mapping[str, Any]]  # of the processes
 
     @property
     def told(self) -> str:
@@ -38,16 +41,16 @@ class Condition:
 
 def look(settings: Settings, store: Store) -> Condition:
     """As it is now; the worst first. Raises SQLAlchemyError where the database does not answer."""
-    return Condition(
-        (
-            *_disk(settings),
-            *_roles(store),
-            *_dead(store),
-            *_destinations(settings, store),
-            *_queue(store),
-            *_silent(settings, store.search.last_seen()),
-        )
+    counts, seen, slots = store.search.counts(), store.search.last_seen(), store.slots.ls()
+    troubles = (
+        *_disk(settings),
+        *_roles(slots),
+        *_dead(counts[Fate.DEAD]),
+        *_destinations(settings, store),
+        *_queue(store),
+        *_silent(settings, seen),
     )
+    return Condition(troubles, counts, seen, slots)
 
 
 def _disk(settings: Settings) -> Iterator[Trouble]:
@@ -60,19 +63,15 @@ def _disk(settings: Settings) -> Iterator[Trouble]:
         yield Trouble("disk", "spool", full, remedy)
 
 
-def _roles(store: Store) -> Iterator[Trouble]:
-    alive = {slot["name"].partition("/")[2].partition("-")[0] for slot in store.slots.ls() if _is_alive(slot)}
+def _roles(slots: Iterable[Mapping[str, Any]]) -> Iterator[Trouble]:
+    alive = {slot["name"].partition("/")[2].partition("-")[0] for slot in slots if slot["seen_s_ago"] < ALIVE_S}
     for role in ESSENTIAL:
         if role not in alive:
             yield Trouble("role", role, f"no {role} role is running", "start `srnode serve` and look into its log")
 
 
-def _is_alive(slot: Mapping[str, float]) -> bool:
-    return slot["seen_s_ago"] < ALIVE_S
-
-
-def _dead(store: Store) -> Iterator[Trouble]:
-    if dead := store.search.counts()[Fate.DEAD]:
+def _dead(dead: int) -> Iterator[Trouble]:
+    if dead:
         what = "1 image is dead" if dead == 1 else f"{dead} images are dead"
         yield Trouble("dead", "images", what, "see why under Images, mend the cause, and retry them")
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_sr_node.app import Store
 from dicom_sr_node.deliver import dimse
-from dicom_sr_node.errors import DeliveryError, NodeError, PeerUnreachable
+from dicom_sr_node.errors import DeliveryError, NodeError, NotFound, PeerUnreachable
 from dicom_sr_node.network import tls
 from dicom_sr_node.network.commitment import REQUEST, SOP_CLASS, SOP_INSTANCE, Request
 from dicom_sr_node.network.status import SUCCESS
@@ -55,13 +55,21 @@ def examine(settings: Settings, store: Store, spool: Spool) -> Iterator[Check]:
     yield _clock(store)
     yield from _ports(settings)
     yield _model(settings, store)
-    for name, peer in settings.peers.items():
-        yield from examine_peer(settings, store, name, peer)
-    for name, place in settings.dicomweb.items():
-        yield examine_dicomweb(settings, name, place)
+    for name in (*settings.peers, *settings.dicomweb):
+        yield from examine_destination(settings, store, name)
 
 
-def examine_dicomweb(settings: Settings, name: str, place: Dicomweb) -> Check:
+def examine_destination(settings: Settings, store: Store, name: str) -> Iterator[Check]:
+    """Of a peer or a DICOMweb archive. Raises NotFound."""
+    if name in settings.peers:
+        yield from _peer(settings, store, name, settings.peers[name])
+    elif name in settings.dicomweb:
+        yield _dicomweb(settings, name, settings.dicomweb[name])
+    else:
+        raise NotFound(f"no peer {name!r} in the configuration")
+
+
+def _dicomweb(settings: Settings, name: str, place: Dicomweb) -> Check:
     """Whether an archive answers, and lets us in."""
     from dicom_sr_node.deliver import stow
 
@@ -153,7 +161,7 @@ def _model(settings: Settings, store: Store) -> Check:
     return Check("model", Verdict.PASS, told)
 
 
-def examine_peer(settings: Settings, store: Store, name: str, peer: Peer) -> Iterator[Check]:
+def _peer(settings: Settings, store: Store, name: str, peer: Peer) -> Iterator[Check]:
     """TCP, TLS, AE title, contexts, C-ECHO, storage commitment: the first that fails explains the rest."""
     try:
         socket.create_connection((peer.host, peer.port), settings.delivery.connect_timeout_s).close()

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from dicom_sr_node import reference
 from dicom_sr_node.commands.options import FAILED, Config, Json, console, load, say, show, table
 from dicom_sr_node.errors import ConfigRefused, NotFound
-
-if TYPE_CHECKING:
-    from dicom_sr_node.store.service import Service
 
 OFF = "off"  # instead of a name: end it
 cli = typer.Typer()
@@ -165,17 +161,13 @@ def models_install(
 @models_cli.command("activate")
 def models_activate(context: typer.Context, name: str, as_json: Json = False, config: Config = None) -> None:
     """Work with these weights from the next image on, also after a restart. `rollback` goes back."""
-    _serve(context, config, as_json, name, lambda service: service.activate(name), f"{name} is active")
+    _change(context, config, as_json, "activate", name)
 
 
 @models_cli.command("rollback")
 def models_rollback(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
     """Work with the weights that were active before."""
-    from dicom_sr_node import app
-
-    settings = load(context, config)
-    name = app.store(settings, must_exist=True).service.rollback() or settings.model.name
-    show(as_json, {"active": name}, lambda: say(f"{name} is active again"))
+    _change(context, config, as_json, "rollback")
 
 
 @models_cli.command("shadow")
@@ -186,13 +178,7 @@ def models_shadow(
     config: Config = None,
 ) -> None:
     """Run weights beside the active ones: their results stay here and are compared."""
-
-    from dicom_sr_node.store.service import SHADOW
-
-    def act(service: Service) -> None:
-        service.end(SHADOW) if name == OFF else service.shadow(name)
-
-    _serve(context, config, as_json, name, act, f"shadow: {name}")
+    _change(context, config, as_json, "end-shadow" if name == OFF else "shadow", name)
 
 
 @models_cli.command("canary")
@@ -204,13 +190,7 @@ def models_canary(
     config: Config = None,
 ) -> None:
     """Let weights make the results of a share of all series."""
-
-    from dicom_sr_node.store.service import CANARY
-
-    def act(service: Service) -> None:
-        service.end(CANARY) if name == OFF else service.canary(name, percent / 100)
-
-    _serve(context, config, as_json, name, act, f"canary: {name}, {percent:g} %")
+    _change(context, config, as_json, "end-canary" if name == OFF else "canary", name, percent / 100)
 
 
 @models_cli.command("compare")
@@ -238,15 +218,14 @@ def models_compare(context: typer.Context, as_json: Json = False, config: Config
     show(as_json, found, human)
 
 
-def _serve(
-    context: typer.Context, config: Path | None, as_json: bool, name: str, act: Callable[[Service], None], told: str
+def _change(
+    context: typer.Context, config: Path | None, as_json: bool, act: str, name: str = "", share: float = 0.0
 ) -> None:
-    """Change what is in service; weights must be there and be what their card says."""
     from dicom_sr_node import app
+    from dicom_sr_node.in_service import ModelAct, change
     from dicom_sr_node.models import Shelf
 
     settings = load(context, config)
-    if name != OFF:
-        Shelf(settings.node.spool).load(name, "cpu")
-    act(app.store(settings, must_exist=True).service)
+    store, shelf = app.store(settings, must_exist=True), Shelf(settings.node.spool)
+    told = change(store.service, shelf, ModelAct(act), name, share)
     show(as_json, {"done": told}, lambda: say(told))

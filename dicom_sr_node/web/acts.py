@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from dicom_sr_node.errors import NotFound
+from dicom_sr_node.in_service import ModelAct, change
 from dicom_sr_node.records import State
-from dicom_sr_node.store import service
 from dicom_sr_node.store.accounts import Person
 from dicom_sr_node.web.desk import Desk
 
@@ -23,17 +23,6 @@ class Act(StrEnum):
     URGENT = "urgent"
     HOLD = "hold"
     RELEASE = "release"
-
-
-class ModelAct(StrEnum):
-    """On the weights in service."""
-
-    ACTIVATE = "activate"
-    ROLLBACK = "rollback"
-    SHADOW = "shadow"
-    CANARY = "canary"
-    END_SHADOW = "end-shadow"
-    END_CANARY = "end-canary"
 
 
 def on_image(desk: Desk, person: Person, address: str, image_id: int, act: Act) -> str:
@@ -101,35 +90,17 @@ def possible(state: str, dead_ways: bool, held: bool, sent: bool) -> list[Act]:
 
 
 def on_models(desk: Desk, person: Person, address: str, act: ModelAct, name: str = "", share: float = 0.0) -> str:
-    """What was done, in words. Raises NotFound for weights that are not there."""
-    told = serve_model(desk, act, name, share)
+    """What was done, in words. Raises NodeError for weights that are not there or not what their card says."""
+    told = change(desk.store.service, desk.shelf, act, name, share)
     desk.note(person.name, address, f"{act} {name}".strip())
     return told
 
 
-def serve_model(desk: Desk, act: ModelAct, name: str, share: float) -> str:
-    """Change which weights are in service. Raises NotFound."""
-    serving = desk.store.service
-    if act in (ModelAct.ACTIVATE, ModelAct.SHADOW, ModelAct.CANARY) and name not in desk.shelf.names():
-        raise NotFound(f"no weights {name!r}; known names: {', '.join(desk.shelf.names())}")
-    match act:
-        case ModelAct.ACTIVATE:
-            serving.activate(name)
-            return f"{name} is active from the next image on."
-        case ModelAct.ROLLBACK:
-            return f"{serving.rollback() or desk.settings.model.name} is active again from the next image on."
-        case ModelAct.SHADOW:
-            serving.shadow(name)
-            return f"{name} runs beside the active weights; its results stay here."
-        case ModelAct.CANARY:
-            serving.canary(name, share)
-            return f"{name} makes {100 * share:g} % of all series."
-        case ModelAct.END_SHADOW:
-            serving.end(service.SHADOW)
-            return "No weights run as a shadow any more."
-        case ModelAct.END_CANARY:
-            serving.end(service.CANARY)
-            return "No canary any more."
+def taken_away(desk: Desk, person: Person, address: str, image_id: int, output_id: int | None) -> Path:
+    """The DICOM file of an image, or of one of its results, for somebody who downloads it. Raises NotFound."""
+    path = path_of_source(desk, image_id) if output_id is None else path_of_output(desk, image_id, output_id)
+    desk.note(person.name, address, f"downloaded image {image_id}{'' if output_id is None else f' result {output_id}'}")
+    return path
 
 
 def path_of_source(desk: Desk, image_id: int) -> Path:

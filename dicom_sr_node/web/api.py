@@ -9,15 +9,16 @@ from fastapi import APIRouter, File, Form, Path, Query, Request, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from dicom_sr_node import __version__, condition, doctor
+from dicom_sr_node import __version__, condition
 from dicom_sr_node.errors import NotFound
+from dicom_sr_node.in_service import ModelAct
 from dicom_sr_node.records import Kind
 from dicom_sr_node.routing import in_order
 from dicom_sr_node.store.accounts import Kind as PassKind
 from dicom_sr_node.store.search import Fate, Wanted
-from dicom_sr_node.web import acts, catalogue, staff, trials
+from dicom_sr_node.web import acts, catalogue, neighbours, staff, trials
 from dicom_sr_node.web.access import AdministratorToken, OnDesk, OperatorToken, ViewerToken, address_of
-from dicom_sr_node.web.acts import Act, ModelAct
+from dicom_sr_node.web.acts import Act
 from dicom_sr_node.web.problems import documented
 
 _LARGEST = 2**31 - 1  # of a number of a row, in both databases
@@ -154,12 +155,15 @@ class Rehearsed(BaseModel):
 
 
 class Peer(BaseModel):
+    """A peer, or an archive that speaks DICOMweb (without AE title)."""
+
     name: str
     ae_title: str
-    host: str
-    port: int
-    last_image_s_ago: float | None
-    last_delivery_s_ago: float | None
+    place: str
+    may: str
+    commitment: str
+    seen_s_ago: float | None
+    took_s_ago: float | None
     failures: int
     reason: str
 
@@ -234,9 +238,9 @@ def status(desk: OnDesk, person: ViewerToken) -> Status:
         node=desk.settings.node.ae_title,
         version=__version__,
         troubles=[Trouble(**vars(trouble)) for trouble in found.troubles],
-        images=desk.store.search.counts(),
+        images=dict(found.counts),
         received_today=desk.store.search.received_since(86_400),
-        processes=[Process(**{k: slot[k] for k in Process.model_fields}) for slot in desk.store.slots.ls()],
+        processes=[Process(**{k: slot[k] for k in Process.model_fields}) for slot in found.slots],
     )
 
 
@@ -298,15 +302,19 @@ def act_on_image(request: Request, desk: OnDesk, person: OperatorToken, image_id
 
 
 @api.get("/images/{image_id}/file", tags=["images"], response_class=FileResponse, responses=_DICOM)
-def file(desk: OnDesk, person: OperatorToken, image_id: Number) -> FileResponse:
+def file(request: Request, desk: OnDesk, person: OperatorToken, image_id: Number) -> FileResponse:
     """The image as it was received."""
-    return FileResponse(acts.path_of_source(desk, image_id), media_type="application/dicom")
+    path = acts.taken_away(desk, person, address_of(request), image_id, None)
+    return FileResponse(path, media_type="application/dicom")
 
 
 @api.get("/images/{image_id}/outputs/{output_id}/file", tags=["images"], response_class=FileResponse, responses=_DICOM)
-def output_file(desk: OnDesk, person: OperatorToken, image_id: Number, output_id: Number) -> FileResponse:
+def output_file(
+    request: Request, desk: OnDesk, person: OperatorToken, image_id: Number, output_id: Number
+) -> FileResponse:
     """A result."""
-    return FileResponse(acts.path_of_output(desk, image_id, output_id), media_type="application/dicom")
+    path = acts.taken_away(desk, person, address_of(request), image_id, output_id)
+    return FileResponse(path, media_type="application/dicom")
 
 
 @api.get("/images/{image_id}/outputs/{output_id}/verify", tags=["images"])
@@ -347,30 +355,15 @@ def try_rules(
 @api.get("/peers", tags=["peers"])
 def peers(desk: OnDesk, person: ViewerToken) -> list[Peer]:
     """Everybody we know, and how they fare."""
-    seen, delivered = desk.store.search.last_seen(), desk.store.search.last_deliveries()
-    fares = desk.store.destinations.ls()
-    return [
-        Peer(
-            name=name,
-            ae_title=peer.ae_title,
-            host=peer.host,
-            port=peer.port,
-            last_image_s_ago=seen.get(peer.ae_title),
-            last_delivery_s_ago=delivered.get(name),
-            failures=fares.get(name, {}).get("failures", 0),
-            reason=fares.get(name, {}).get("reason", ""),
-        )
-        for name, peer in desk.settings.peers.items()
-    ]
+    return [Peer(**vars(one)) for one in neighbours.ls(desk, desk.store.search.last_seen())]
 
 
 @api.post("/peers/{name}/try", tags=["peers"])
-def try_peer(desk: OnDesk, person: OperatorToken, name: Annotated[str, Path(max_length=64)]) -> list[Check]:
-    """TCP, TLS, association, contexts, C-ECHO, storage commitment."""
-    if name not in desk.settings.peers:
-        raise NotFound("no peer of this name in the configuration")
-    checks = doctor.examine_peer(desk.settings, desk.store, name, desk.settings.peers[name])
-    return [Check(**vars(check)) for check in checks]
+def try_peer(
+    request: Request, desk: OnDesk, person: OperatorToken, name: Annotated[str, Path(max_length=64)]
+) -> list[Check]:
+    """TCP, TLS, association, contexts, C-ECHO, storage commitment; of a DICOMweb archive, whether it lets us in."""
+    return [Check(**vars(check)) for check in neighbours.tried(desk, person, address_of(request), name)]
 
 
 @api.get("/refused", tags=["peers"])

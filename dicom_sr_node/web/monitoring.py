@@ -54,7 +54,8 @@ class _Numbers:
         """One family after the other."""
         desk, store = self._desk, self._desk.store
         images = GaugeMetricFamily("srnode_images", "Images by what became of them.", labels=["fate"])
-        for fate, count in store.search.counts().items():
+        found = condition.look(desk.settings, store)
+        for fate, count in found.counts.items():
             images.add_metric([fate.value], count)
         yield images
         yield GaugeMetricFamily(
@@ -70,11 +71,11 @@ class _Numbers:
             failing.add_metric([name], fares["failures"])
         yield failing
         roles = GaugeMetricFamily("srnode_role_seen_seconds", "Since a process was last seen.", labels=["process"])
-        for slot in store.slots.ls():
+        for slot in found.slots:
             roles.add_metric([slot["name"]], slot["seen_s_ago"])
         yield roles
         troubles = GaugeMetricFamily("srnode_troubles", "What is wrong now.", labels=["kind"])
-        for trouble in condition.look(desk.settings, store).troubles:
+        for trouble in found.troubles:
             troubles.add_metric([trouble.kind], 1)
         yield troubles
         free = shutil.disk_usage(desk.settings.node.spool).free

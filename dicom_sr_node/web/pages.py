@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,15 +14,16 @@ from fastapi import APIRouter, File, Form, HTTPException, Query, Request, Upload
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 
-from dicom_sr_node import __version__, condition, doctor
+from dicom_sr_node import __version__, condition
 from dicom_sr_node.errors import NodeError, NotFound
+from dicom_sr_node.in_service import ModelAct
 from dicom_sr_node.receive.callers import line_to_add
 from dicom_sr_node.records import Kind, Priority
 from dicom_sr_node.routing import in_order
 from dicom_sr_node.store.accounts import Kind as PassKind
 from dicom_sr_node.store.accounts import Person, Role
 from dicom_sr_node.store.search import PAGE, Fate, Wanted
-from dicom_sr_node.web import access, acts, catalogue, runs, staff, trials
+from dicom_sr_node.web import access, acts, catalogue, neighbours, runs, staff, trials
 from dicom_sr_node.web.access import (
     Administrator,
     AdministratorActs,
@@ -32,7 +34,7 @@ from dicom_sr_node.web.access import (
     ViewerActs,
     address_of,
 )
-from dicom_sr_node.web.acts import Act, ModelAct
+from dicom_sr_node.web.acts import Act
 from dicom_sr_node.web.desk import Desk
 from dicom_sr_node.web.lightbox import What
 
@@ -107,27 +109,17 @@ def live(request: Request, desk: OnDesk, person: Viewer) -> HTMLResponse:
 
 
 def _now(desk: Desk) -> dict[str, Any]:
-    search, fares = desk.store.search, desk.store.destinations.ls()
-    seen, delivered = search.last_seen(), search.last_deliveries()
-    peers = [
-        {
-            "name": name,
-            "ae_title": peer.ae_title,
-            "seen_s": seen.get(peer.ae_title),
-            "delivered_s": delivered.get(name),
-            "failures": fares.get(name, {}).get("failures", 0),
-        }
-        for name, peer in desk.settings.peers.items()
-    ]
+    found = condition.look(desk.settings, desk.store)
     known = {peer.ae_title for peer in desk.settings.peers.values()}
-    others = sorted((age, title) for title, age in seen.items() if title not in known)
+    others = sorted((age, title) for title, age in found.seen.items() if title not in known)
+    disk = shutil.disk_usage(desk.settings.node.spool)
     return {
-        "condition": condition.look(desk.settings, desk.store),
-        "counts": search.counts(),
-        "today": search.received_since(86_400),
-        "peers": peers,
+        "condition": found,
+        "today": desk.store.search.received_since(86_400),
+        "peers": neighbours.ls(desk, found.seen),
         "others": others[:10],
-        "slots": desk.store.slots.ls(),
+        "free_gb": disk.free / 1e9,
+        "free_share": disk.free / disk.total,
         "serving": desk.store.service.now(),
         "configured": desk.settings.model.name,
         "at": _local(time.time()),
@@ -254,10 +246,7 @@ def download(
     request: Request, desk: OnDesk, person: Operator, image_id: int, output: int | None = None
 ) -> FileResponse:
     """The DICOM file of an image or of one of its results."""
-    path = acts.path_of_source(desk, image_id) if output is None else acts.path_of_output(desk, image_id, output)
-    desk.note(
-        person.name, address_of(request), f"downloaded image {image_id}{'' if output is None else f' result {output}'}"
-    )
+    path = acts.taken_away(desk, person, address_of(request), image_id, output)
     name = f"image-{image_id}{'' if output is None else f'-result-{output}'}.dcm"
     return FileResponse(path, media_type="application/dicom", filename=name)
 
@@ -299,18 +288,14 @@ def peers(request: Request, desk: OnDesk, person: Viewer) -> HTMLResponse:
 
 @pages.post("/peers/{name}/try")
 def try_peer(request: Request, desk: OnDesk, person: OperatorActs, name: str) -> HTMLResponse:
-    """TCP, TLS, association, contexts, C-ECHO, storage commitment."""
-    if name not in desk.settings.peers:
-        raise NotFound(f"no peer {name!r}")
-    checks = list(doctor.examine_peer(desk.settings, desk.store, name, desk.settings.peers[name]))
+    """TCP, TLS, association, contexts, C-ECHO, storage commitment; of a DICOMweb archive, whether it lets us in."""
+    checks = neighbours.tried(desk, person, address_of(request), name)
     return render(request, "peers.html", person, **_peers(desk), tried=name, checks=checks)
 
 
 def _peers(desk: Desk) -> dict[str, Any]:
     return {
-        "peers": desk.settings.peers,
-        "fares": desk.store.destinations.ls(),
-        "seen": desk.store.search.last_seen(),
+        "peers": neighbours.ls(desk, desk.store.search.last_seen()),
         "refused": [
             {**caller, "lines": line_to_add(caller["calling_ae"], caller["address"], caller["why"])}
             for caller in desk.store.refused.ls()[:20]
@@ -339,7 +324,7 @@ def act_on_models(
     """Activate, go back, shadow, canary."""
     try:
         told = acts.on_models(desk, person, address_of(request), act, name, percent / 100)
-    except NotFound as error:
+    except NodeError as error:
         told = str(error)
     return _back("/models", told)
 
