@@ -1,9 +1,14 @@
-"""How long the dashboard's pages take with 50,000 images in the database, while images are being worked on."""
+"""What the dashboard costs with 50,000 images in the database: how long its pages take, and what others lose by it."""
 
 from __future__ import annotations
 
+import statistics
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import count, cycle
 from pathlib import Path
 
 import httpx
@@ -19,6 +24,7 @@ from dicom_sr_node.store.leases import NEW
 from dicom_sr_node.web.access import COOKIE
 
 IMAGES, ROUNDS = 50_000, 10
+SENT, LIVE_S = 40, 2.0  # images of a round; a browser asks again after so long
 PAGES = (
     "/",
     "/now/live",
@@ -78,8 +84,9 @@ def fill(store: app.Store) -> None:
             connection.execute(insert(table), rows)
 
 
-@pytest.mark.timeout(0)
-def test_pages(tmp_path: Path, database_url: str) -> None:
+@pytest.fixture
+def filled(tmp_path: Path, database_url: str) -> Iterator[tuple[Node, httpx.Client]]:
+    """A node that does not run yet, with 50,000 images, and somebody who is logged in."""
     node = Node.configure(tmp_path, database_url=database_url)
     node.change("enabled = false", f"port = {free_port()}")
     store = app.store(node.settings)
@@ -89,24 +96,43 @@ def test_pages(tmp_path: Path, database_url: str) -> None:
     session = store.accounts.let_in("bench", Role.ADMINISTRATOR, Kind.SESSION, hours=1)
     token = store.accounts.let_in("bench", Role.ADMINISTRATOR, Kind.TOKEN)
     store.engine.dispose()
-    node.start()
-    wait_until(lambda: " ready" in node.log.read_text(), 60, "the dashboard's start")
+    headers = {"Authorization": f"Bearer {token}"}
+    url = node.settings.web.url
+    with httpx.Client(base_url=url, cookies={COOKIE: session}, headers=headers, timeout=60) as client:
+        yield node, client
+
+
+@contextmanager
+def beside(work: Callable[[], object]) -> Iterator[None]:
+    """Again and again, as long as the block lasts."""
     stop = threading.Event()
 
-    def send() -> None:
-        number = 0
+    def go_on() -> None:
         while not stop.is_set():
-            number += 1
-            node.storescu(save(image(256, number=number), tmp_path / "a.dcm"), check=False)
+            work()
 
-    sender = threading.Thread(target=send)
-    sender.start()
+    thread = threading.Thread(target=go_on)
+    thread.start()
     try:
-        headers = {"Authorization": f"Bearer {token}"}
-        with httpx.Client(
-            base_url=node.settings.web.url, cookies={COOKIE: session}, headers=headers, timeout=60
-        ) as client:
-            print(f"\n\n{IMAGES} images, {store.engine.dialect.name}, while images are received and upscaled")
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.mark.timeout(0)
+def test_pages(filled: tuple[Node, httpx.Client], tmp_path: Path) -> None:
+    node, client = filled
+    numbers = count(1)
+
+    def send() -> None:
+        node.storescu(save(image(256, number=next(numbers)), tmp_path / "a.dcm"), check=False)
+
+    node.start()
+    try:
+        wait_until(lambda: reached(client), 60, "the dashboard's start")
+        print(f"\n\n{IMAGES} images, {node.store.engine.dialect.name}, while images are received and upscaled")
+        with beside(send):
             for page in PAGES:
                 took = []
                 for _ in range(ROUNDS):
@@ -116,6 +142,54 @@ def test_pages(tmp_path: Path, database_url: str) -> None:
                 took.sort()
                 print(f"{page:60} median {took[ROUNDS // 2] * 1000:6.0f} ms   worst {took[-1] * 1000:6.0f} ms")
     finally:
-        stop.set()
-        sender.join()
         node.stop()
+
+
+@pytest.mark.timeout(0)
+def test_receiving_while_people_look(filled: tuple[Node, httpx.Client], tmp_path: Path) -> None:
+    """The same images are sent with and without three browsers on Now and somebody who turns pages, by turns."""
+    node, client = filled
+    web = replace(node, log=tmp_path / "web.log")
+    numbers = count(1)
+
+    def send() -> float:
+        paths = [save(image(1024, number=next(numbers)), tmp_path / f"{n}.dcm") for n in range(SENT)]
+        began = time.monotonic()
+        node.storescu(*paths)
+        return time.monotonic() - began
+
+    pages = cycle(PAGES)
+
+    def look() -> None:
+        for _ in range(3):
+            client.get("/now/live")
+        client.get(next(pages))
+        time.sleep(LIVE_S)
+
+    node.start("receive")
+    web.start("web")
+    try:
+        wait_until(lambda: reached(client), 60, "the dashboard's start")
+        send()
+        alone, watched = list[float](), list[float]()
+        for _ in range(ROUNDS):
+            alone.append(send())
+            with beside(look):
+                watched.append(send())
+        slower = [b / a - 1 for a, b in zip(alone, watched, strict=True)]
+        print(f"\n\n{SENT} images of 2 MB with {IMAGES} in {node.store.engine.dialect.name}: alone {told(alone)};")
+        print(f"while people look {told(watched)}; median of the pairs {statistics.median(slower):+.1%}")
+    finally:
+        web.stop()
+        node.stop()
+
+
+def reached(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health/live").is_success
+    except httpx.ConnectError:
+        return False
+
+
+def told(taken: list[float]) -> str:
+    return f"median {statistics.median(taken):.2f} s ({min(taken):.2f} to {max(taken):.2f})"

@@ -45,6 +45,7 @@ def archive() -> Iterator[Archive]:
 def node(tmp_path_factory: pytest.TempPathFactory, archive: Archive) -> Iterator[Node]:
     node = with_web(tmp_path_factory.mktemp("dashboard"), archive)
     node.start()
+    setup_link(node)
     yield node
     node.stop()
 

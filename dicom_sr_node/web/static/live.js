@@ -9,12 +9,19 @@ async function fragment(url) {
 }
 
 for (const part of document.querySelectorAll("[data-live]")) {
+  const aloud = part.parentElement.querySelector("[role=status]"); // read out when it changes, and only then
   let shown = "";
   setInterval(async () => {
     if (document.hidden) return;
     try {
       const html = await fragment(part.dataset.live);
-      if (html !== shown) part.innerHTML = shown = html; // made and escaped by our own server
+      if (html !== shown) {
+        const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+        part.innerHTML = shown = html; // made and escaped by our own server
+        if (focused) part.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus();
+      }
+      const said = part.querySelector("[data-say]")?.textContent.replace(/\s+/g, " ").trim() ?? "";
+      if (aloud && aloud.textContent !== said) aloud.textContent = said;
       part.classList.remove("stale");
     } catch {
       part.classList.add("stale");
