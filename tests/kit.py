@@ -9,13 +9,12 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -23,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import numpy as np
 import pytest
 from pydicom import DataElement, Dataset, dcmread
@@ -495,11 +495,12 @@ class Archive:
 
 
 class Orthanc:
-    """A real Orthanc on loopback."""
+    """A real Orthanc on loopback. tls: how to call it where it wants https."""
 
-    def __init__(self, folder: Path, **more: Any) -> None:
+    def __init__(self, folder: Path, tls: ssl.SSLContext | None = None, **more: Any) -> None:
         self.folder, self.port, self.http = folder, free_port(), free_port()
-        self._more = more
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.http}"
+        self._tls, self._more = tls, more
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Orthanc:
@@ -534,18 +535,18 @@ class Orthanc:
     def get(self, path: str) -> Any:
         """The JSON of a REST answer, or None while it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{path}", timeout=20) as answer:
-                return json.loads(answer.read())
-        except (urllib.error.URLError, ConnectionError):
+            answer = httpx.get(f"{self.url}{path}", timeout=20, verify=self._tls or False)
+        except httpx.TransportError:
             return None
+        return answer.json() if answer.is_success else None
 
     def instances(self) -> list[dict[str, Any]]:
         """Each instance with its tags."""
         return list(self.get("/instances?expand") or [])
 
     def file(self, instance_id: str, path: Path) -> Path:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/instances/{instance_id}/file", timeout=60) as answer:
-            path.write_bytes(answer.read())
+        answer = httpx.get(f"{self.url}/instances/{instance_id}/file", timeout=60, verify=self._tls or False)
+        path.write_bytes(answer.raise_for_status().content)
         return path
 
 

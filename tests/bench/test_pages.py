@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 from kit import Node, free_port, image, save, wait_until
+from pydicom import Dataset
+from pydicom.uid import generate_uid
 from sqlalchemy import insert
 
 from dicom_sr_node import app
@@ -24,7 +26,7 @@ from dicom_sr_node.store.leases import NEW
 from dicom_sr_node.web.access import COOKIE
 
 IMAGES, ROUNDS = 50_000, 10
-SENT, LIVE_S = 40, 2.0  # images of a round; a browser asks again after so long
+SENT, LIVE_S = 300, 2.0  # images of a round; a browser asks again after so long
 PAGES = (
     "/",
     "/now/live",
@@ -45,9 +47,10 @@ PAGES = (
 
 
 def fill(store: app.Store) -> None:
+    """Rows of images that were worked on and delivered; the numbers of the rows are the databases' own, from 1 on."""
     now = time.time()
     images = [
-        {"id": n, "sop_class_uid": "1.2", "sop_instance_uid": f"1.2.{n}", "study_uid": "1", "series_uid": f"1.{n}"}
+        {"sop_class_uid": "1.2", "sop_instance_uid": f"1.2.{n}", "study_uid": "1", "series_uid": f"1.{n}"}
         | {
             "modality": "DX" if n % 3 else "CR",
             "transfer_syntax_uid": "1",
@@ -60,17 +63,16 @@ def fill(store: app.Store) -> None:
     ]
     ended = {**NEW, "run_at": now, "updated_at": now}
     states = ["done"] * 17 + ["skipped", "skipped", "dead"]
-    jobs = [
-        {"id": n, "instance_id": n, **ended, "state": states[n % 20], "quality": "{}"} for n in range(1, IMAGES + 1)
-    ]
+    jobs = [{"instance_id": n, **ended, "state": states[n % 20], "quality": "{}"} for n in range(1, IMAGES + 1)]
     done = [n for n in range(1, IMAGES + 1) if states[n % 20] == "done"]
     outputs = [
-        {"id": n, "job_id": n, "kind": "image", "sop_class_uid": "1", "sop_instance_uid": f"2.{n}", "series_uid": "2"}
+        {"job_id": n, "kind": "image", "sop_class_uid": "1", "sop_instance_uid": f"2.{n}", "series_uid": "2"}
         | {"file": f"o{n:031}", "sha256": "s", "bytes": 1, "model": "m", "scale": 4, "created_at": now}
         for n in done
     ]
     ways = [
-        {"output_id": n, "destination": "ARCHIVE", **ended, "state": "dead" if n % 500 == 0 else "done"} for n in done
+        {"output_id": n, "destination": "ARCHIVE", **ended, "state": "dead" if n % 500 == 0 else "done"}
+        for n in range(1, len(done) + 1)
     ]
     events = [{"instance_id": n, "at": now, "what": "received", "text": ""} for n in range(1, IMAGES + 1)]
     with store.engine.begin() as connection:
@@ -150,10 +152,14 @@ def test_receiving_while_people_look(filled: tuple[Node, httpx.Client], tmp_path
     """The same images are sent with and without three browsers on Now and somebody who turns pages, by turns."""
     node, client = filled
     web = replace(node, log=tmp_path / "web.log")
-    numbers = count(1)
+    ds = image(1024)
+
+    def another() -> Dataset:
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        return ds
 
     def send() -> float:
-        paths = [save(image(1024, number=next(numbers)), tmp_path / f"{n}.dcm") for n in range(SENT)]
+        paths = [save(another(), tmp_path / f"{n}.dcm") for n in range(SENT)]
         began = time.monotonic()
         node.storescu(*paths)
         return time.monotonic() - began

@@ -18,10 +18,11 @@ import pytest
 from kit import Node, Orthanc, Outbox, free_port, image, need, run, save, srnode, started, wait_until
 from pynetdicom import AE, Association
 
-from dicom_sr_node import audit
+from dicom_sr_node import audit, doctor
 from dicom_sr_node.deliver.trail import Trail, pass_on
 
 NEVER = Event()
+DICOMWEB = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
 
 
 class Authority:
@@ -312,6 +313,38 @@ def test_a_foreign_collector_learns_nothing_and_the_trail_waits(tmp_path: Path, 
     held = outbox.store.audit.claim("d", 60)
     assert held is not None
     assert held.failures == 1
+
+
+@pytest.fixture
+def web_archive(tmp_path: Path, ca: Authority) -> Iterator[Orthanc]:
+    """An Orthanc that takes DICOMweb over https, and only from callers whose certificate our authority has signed."""
+    certificate, key = ca.sign("archive")
+    ca.sign("somebody")
+    pem = tmp_path / "archive.pem"
+    pem.write_bytes(certificate.read_bytes() + key.read_bytes())
+    secure = {"SslEnabled": True, "SslCertificate": str(pem), "SslMinimumProtocolVersion": 4}
+    secure |= {"SslVerifyPeers": True, "SslTrustedClientCertificates": str(ca.path("crt"))}
+    web = {"Plugins": [DICOMWEB], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}}
+    with started(Orthanc(tmp_path / "orthanc", context(ca, "somebody"), **secure, **web)) as orthanc:
+        yield orthanc
+
+
+@pytest.mark.parametrize(
+    ("mutual", "trusted", "state"), [(True, True, "done"), (False, True, "ready"), (True, False, "ready")]
+)
+def test_stow_shows_our_certificate_and_wants_one_that_our_authority_signed(
+    web_archive: Orthanc, tmp_path: Path, ca: Authority, mutual: bool, trusted: bool, state: str
+) -> None:
+    more = section(ca if trusted else Authority(tmp_path / "other"), free_port())
+    more += f'[dicomweb.CLOUD]\nurl = "{web_archive.url}/dicom-web"\nmutual_tls = {str(mutual).lower()}\n'
+    outbox = Outbox.of(Node.configure(tmp_path, more=more).settings)
+    outbox.put(1, "CLOUD")
+    outbox.lane("CLOUD").step(NEVER)
+    assert outbox.states("CLOUD") == {state: 1}
+    assert len(web_archive.instances()) == (1 if state == "done" else 0)
+    checks = list(doctor.examine_destination(outbox.settings, outbox.store, "CLOUD"))
+    assert [check.verdict for check in checks] == [doctor.Verdict.PASS if state == "done" else doctor.Verdict.FAIL]
+    outbox.close()
 
 
 def test_storescu_sends_over_tls(node: Node, ca: Authority, tmp_path: Path) -> None:
