@@ -9,7 +9,6 @@ import random
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -495,12 +494,12 @@ class Archive:
 
 
 class Orthanc:
-    """A real Orthanc on loopback. tls: how to call it where it wants https."""
+    """A real Orthanc on loopback."""
 
-    def __init__(self, folder: Path, tls: ssl.SSLContext | None = None, **more: Any) -> None:
+    def __init__(self, folder: Path, **more: Any) -> None:
         self.folder, self.port, self.http = folder, free_port(), free_port()
-        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.http}"
-        self._tls, self._more = tls, more
+        self.url = f"http://127.0.0.1:{self.http}"
+        self._more = more
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Orthanc:
@@ -535,7 +534,7 @@ class Orthanc:
     def get(self, path: str) -> Any:
         """The JSON of a REST answer, or None while it does not answer."""
         try:
-            answer = httpx.get(f"{self.url}{path}", timeout=20, verify=self._tls or False)
+            answer = httpx.get(f"{self.url}{path}", timeout=20)
         except httpx.TransportError:
             return None
         return answer.json() if answer.is_success else None
@@ -545,7 +544,7 @@ class Orthanc:
         return list(self.get("/instances?expand") or [])
 
     def file(self, instance_id: str, path: Path) -> Path:
-        answer = httpx.get(f"{self.url}/instances/{instance_id}/file", timeout=60, verify=self._tls or False)
+        answer = httpx.get(f"{self.url}/instances/{instance_id}/file", timeout=60)
         path.write_bytes(answer.raise_for_status().content)
         return path
 

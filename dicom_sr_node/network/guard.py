@@ -41,6 +41,7 @@ _MOST_OTHER = 1 << 8  # rejection, release, abort: 4 bytes
 _MOST_COMMAND = 1 << 13
 _MOST_OTHER_DATA = 1 << 19  # a data set that is no image: the references of a storage commitment
 _MOST_WAITING = 2  # messages that a peer may send ahead of our answers
+_LOOK_S = 0.001
 _MOST_REPORTS = 16  # N-EVENT-REPORTs on one association: each gets a thread
 _REPORTING = threading.Semaphore(8)
 _NOTHING = (None, None)  # what pynetdicom takes for no answer
@@ -84,7 +85,7 @@ def exchange(assoc: Any, kind: type) -> Iterator[None]:
     what else pynetdicom raises of itself.
     """
     messages: Messages = assoc.dimse
-    messages.taken = None
+    messages.taken, messages.asking = None, True
     try:
         yield
     except (ValueError, RuntimeError, OSError, NodeError):
@@ -92,6 +93,8 @@ def exchange(assoc: Any, kind: type) -> Iterator[None]:
     except Exception as error:
         cut(assoc)
         raise ConnectionAbortedError(f"an answer that makes no sense: {log.kind_of(error)}") from error
+    finally:
+        messages.asking = False
     answer = messages.taken
     if answer is not None and (type(answer) is not kind or getattr(answer, "MessageIDBeingRespondedTo", None) is None):
         cut(assoc)
@@ -305,6 +308,7 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom's type
         self.taken: Any = None  # the message that was last taken off the queue
         self.progress_at = time.monotonic()  # when a whole PDU was last read
         self.serving = False  # one of our handlers is at work for the peer
+        self.asking = False  # we have asked for something that may have many answers
 
     @property
     def is_idle(self) -> bool:
@@ -329,11 +333,18 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom's type
         self._bytes += sum(len(data) for _, data in primitive.presentation_data_value_list)
         took_s = time.monotonic() - self._started
         too_slow = took_s > self._limits.pdu_s + self._bytes / _SLOWEST
-        if too_slow or self.msg_queue.qsize() > _MOST_WAITING or self._reports > _MOST_REPORTS:
+        if too_slow or not self._have_room() or self._reports > _MOST_REPORTS:
             cut(self.assoc)
             return
         super().receive_primitive(primitive)
         self._reports += self.message is None and isinstance(message, N_EVENT_REPORT_RQ)
+
+    def _have_room(self) -> bool:
+        """Whether another message may wait; answers that we have asked for are read as fast as they are looked at."""
+        deadline = time.monotonic() + self._limits.idle_s
+        while self.asking and self.msg_queue.qsize() > _MOST_WAITING and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        return bool(self.msg_queue.qsize() <= _MOST_WAITING)
 
     def close(self) -> None:
         """The connection is gone: what was not looked at leaves nothing behind."""

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from kit import Node, Orthanc, free_port, image, run, save, srnode, started
+from pydicom.uid import generate_uid
 
+from dicom_sr_node import pull as pulling
 from dicom_sr_node.records import State
 
 
@@ -47,6 +49,23 @@ def test_what_an_archive_has_is_pulled_once_and_its_results_are_not_pulled_back(
     assert {job["state"] for job in jobs} == {State.DONE}
     assert len(orthanc.instances()) == 4 + 3
     assert pull(node) == {"found": 2, "missing": 0, "images": 0, "sent": 0, "failed": 0}
+
+
+def test_all_answers_of_an_archive_that_has_many_studies_are_taken(tmp_path: Path) -> None:
+    """An archive sends its answers back to back, faster than they are looked at."""
+    many = 60
+    with started(Orthanc(tmp_path / "orthanc", DicomModalities={"NODE": ["SRNODE", "127.0.0.1", 1]})) as orthanc:
+        ds = image(32)
+        paths = []
+        for number in range(many):
+            ds.StudyInstanceUID, ds.SeriesInstanceUID = generate_uid(), generate_uid()
+            ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+            paths.append(save(ds, tmp_path / f"{number}.dcm"))
+        run("storescu", "-R", "-aec", "ORTHANC", "127.0.0.1", str(orthanc.port), *paths)
+        node = Node.configure(tmp_path, peers={"ORTHANC": orthanc.port})
+        peer = node.settings.peers["ORTHANC"]
+        for _ in range(5):
+            assert len(pulling.find(node.settings, peer, pulling.Wanted())) == many
 
 
 def test_an_archive_that_does_not_know_this_node_is_told_to_be_taught(tmp_path: Path) -> None:

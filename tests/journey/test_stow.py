@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from certificates import Authority
+from certificates import section as secure
 from kit import Node, Orthanc, Outbox, free_port, image, save, srnode, started
+
+from dicom_sr_node import doctor
 
 NEVER = threading.Event()
 PLUGIN = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
@@ -51,7 +56,7 @@ def test_a_result_reaches_orthanc_by_stow_and_holds_its_promises(orthanc: Orthan
 class Service:
     """An archive that answers each POST with a status and a document, and remembers what it was shown."""
 
-    def __init__(self, status: int, answer: dict[str, object] | str) -> None:
+    def __init__(self, status: int, answer: dict[str, object] | str, tls: ssl.SSLContext | None = None) -> None:
         shown: list[str | None] = []
         self.shown = shown
 
@@ -70,10 +75,16 @@ class Service:
                 self.end_headers()
                 self.wfile.write(body)
 
+            def do_GET(self) -> None:
+                self.send_response(204)
+                self.end_headers()
+
             def log_message(self, *arguments: object) -> None:
                 """Quiet."""
 
         self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        if tls:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever)
 
@@ -119,6 +130,31 @@ def test_only_an_answer_that_says_stored_makes_a_delivery_done(
         assert outbox.states("CLOUD") == {state: 1}
         assert told in outbox.store.deliveries.of_output(1)[0].reason
         assert set(service.shown) == {"Bearer abc"}
+        outbox.close()
+
+
+@pytest.mark.parametrize(
+    ("mutual", "trusted", "state"), [(True, True, "done"), (False, True, "ready"), (True, False, "ready")]
+)
+def test_our_certificate_is_shown_and_only_an_archive_that_our_authority_signed_gets_anything(
+    tmp_path: Path, mutual: bool, trusted: bool, state: str
+) -> None:
+    """An archive over https that takes nothing from callers without a certificate of its authority."""
+    ca = Authority(tmp_path / "ca")
+    demanding = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    demanding.load_cert_chain(*ca.sign("archive"))
+    demanding.load_verify_locations(ca.path("crt"))
+    demanding.verify_mode = ssl.CERT_REQUIRED
+    with started(Service(202, failed(0x0111), demanding)) as service:
+        more = secure(ca if trusted else Authority(tmp_path / "other"), free_port())
+        more += f'[dicomweb.CLOUD]\nurl = "https://127.0.0.1:{service.port}/"\nmutual_tls = {str(mutual).lower()}\n'
+        outbox = Outbox.of(Node.configure(tmp_path, more=more).settings)
+        outbox.put(1, "CLOUD")
+        outbox.lane("CLOUD").step(NEVER)
+        assert outbox.states("CLOUD") == {state: 1}
+        assert len(service.shown) == (1 if state == "done" else 0)
+        checks = list(doctor.examine_destination(outbox.settings, outbox.store, "CLOUD"))
+        assert [check.verdict for check in checks] == [doctor.Verdict.PASS if state == "done" else doctor.Verdict.FAIL]
         outbox.close()
 
 

@@ -15,57 +15,19 @@ from threading import Event, Thread
 from xml.etree import ElementTree as Xml
 
 import pytest
+from certificates import Authority, context, section
 from kit import Node, Orthanc, Outbox, free_port, image, need, run, save, srnode, started, wait_until
 from pynetdicom import AE, Association
 
-from dicom_sr_node import audit, doctor
+from dicom_sr_node import audit
 from dicom_sr_node.deliver.trail import Trail, pass_on
 
 NEVER = Event()
-DICOMWEB = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so"
-
-
-class Authority:
-    """A certificate authority, and what it signed."""
-
-    def __init__(self, folder: Path, name: str = "ca") -> None:
-        self.folder = folder
-        folder.mkdir(exist_ok=True)
-        self.name = name
-        self._openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9")
-        # the last call made NAME.key and NAME.crt
-
-    def _openssl(self, *arguments: str) -> None:
-        own = ("-keyout", self.path("key"), "-out", self.path("crt"), "-subj", f"/CN={self.name}")
-        run(need("openssl", "openssl"), *arguments, *own)
-
-    def path(self, suffix: str) -> Path:
-        return self.folder / f"{self.name}.{suffix}"
-
-    def sign(self, name: str, san: str = "IP:127.0.0.1", days: int = 9) -> tuple[Path, Path]:
-        """(certificate, key); negative days: expired."""
-        key, request, certificate = (self.folder / f"{name}.{suffix}" for suffix in ("key", "csr", "crt"))
-        openssl = need("openssl", "openssl")
-        ec = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-        run(openssl, "req", *ec, "-keyout", key, "-out", request, "-subj", f"/CN={name}")
-        extension = self.folder / f"{name}.ext"
-        extension.write_text(f"subjectAltName={san}\n")
-        ca = ("-CA", self.path("crt"), "-CAkey", self.path("key"), "-CAcreateserial")
-        run(
-            openssl, "x509", "-req", "-in", request, *ca, "-out", certificate, "-days", str(days), "-extfile", extension
-        )
-        return certificate, key
 
 
 @pytest.fixture(scope="module")
 def ca(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("ca"))
-
-
-def section(ca: Authority, port: int) -> str:
-    certificate, key = ca.sign("node")
-    files = f'certificate = "{certificate}"\nprivate_key = "{key}"\nauthorities = "{ca.path("crt")}"'
-    return f"[tls]\n{files}\nport = {port}\n"
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +45,6 @@ def node(tmp_path_factory: pytest.TempPathFactory, ca: Authority) -> Iterator[No
     node.start("receive")
     yield node
     node.stop()
-
-
-def context(ca: Authority, name: str | None) -> ssl.SSLContext:
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.load_verify_locations(ca.path("crt"))
-    if name:
-        made.load_cert_chain(ca.folder / f"{name}.crt", ca.folder / f"{name}.key")
-    return made
 
 
 def call(node: Node, title: str, how: ssl.SSLContext | None) -> Association:
@@ -313,38 +267,6 @@ def test_a_foreign_collector_learns_nothing_and_the_trail_waits(tmp_path: Path, 
     held = outbox.store.audit.claim("d", 60)
     assert held is not None
     assert held.failures == 1
-
-
-@pytest.fixture
-def web_archive(tmp_path: Path, ca: Authority) -> Iterator[Orthanc]:
-    """An Orthanc that takes DICOMweb over https, and only from callers whose certificate our authority has signed."""
-    certificate, key = ca.sign("archive")
-    ca.sign("somebody")
-    pem = tmp_path / "archive.pem"
-    pem.write_bytes(certificate.read_bytes() + key.read_bytes())
-    secure = {"SslEnabled": True, "SslCertificate": str(pem), "SslMinimumProtocolVersion": 4}
-    secure |= {"SslVerifyPeers": True, "SslTrustedClientCertificates": str(ca.path("crt"))}
-    web = {"Plugins": [DICOMWEB], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}}
-    with started(Orthanc(tmp_path / "orthanc", context(ca, "somebody"), **secure, **web)) as orthanc:
-        yield orthanc
-
-
-@pytest.mark.parametrize(
-    ("mutual", "trusted", "state"), [(True, True, "done"), (False, True, "ready"), (True, False, "ready")]
-)
-def test_stow_shows_our_certificate_and_wants_one_that_our_authority_signed(
-    web_archive: Orthanc, tmp_path: Path, ca: Authority, mutual: bool, trusted: bool, state: str
-) -> None:
-    more = section(ca if trusted else Authority(tmp_path / "other"), free_port())
-    more += f'[dicomweb.CLOUD]\nurl = "{web_archive.url}/dicom-web"\nmutual_tls = {str(mutual).lower()}\n'
-    outbox = Outbox.of(Node.configure(tmp_path, more=more).settings)
-    outbox.put(1, "CLOUD")
-    outbox.lane("CLOUD").step(NEVER)
-    assert outbox.states("CLOUD") == {state: 1}
-    assert len(web_archive.instances()) == (1 if state == "done" else 0)
-    checks = list(doctor.examine_destination(outbox.settings, outbox.store, "CLOUD"))
-    assert [check.verdict for check in checks] == [doctor.Verdict.PASS if state == "done" else doctor.Verdict.FAIL]
-    outbox.close()
 
 
 def test_storescu_sends_over_tls(node: Node, ca: Authority, tmp_path: Path) -> None:
