@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dicom_sr_node.derive import label
 from dicom_sr_node.derive.heat_map import FULL_SHARE
 from dicom_sr_node.pixels import header
 from dicom_sr_node.pixels.frame import Frame
@@ -19,24 +18,26 @@ from dicom_sr_node.pixels.reader import Reader
 from dicom_sr_node.quality import detail_of
 from dicom_sr_node.settings import Work
 from dicom_sr_node.verify import Check, verify
+from dicom_sr_node.web.showing import Showing, showing
 
 What = Literal["source", "result", "added"]
-LONGEST_SIDE = 2048  # of a plane, unless the whole of it is asked for
+LONGEST_SIDE = 2048  # of an original, unless the whole of it is asked for
 _KEPT = 6  # planes in memory
 
 
 @dataclass(frozen=True)
 class Plane:
-    """(H, W) little-endian uint16: value - offset. black, white: the values that the window shows darkest, brightest.
+    """(H, W) little-endian uint16: value - offset.
 
-    factor: each value is the mean of so many by so many pixels. added: 0 to 1000, of the full colour of a heat map.
+    factor: each value is the mean of so many by so many pixels. size: (rows, columns) of the whole image. The values of
+    `added` go from 0 to 1000, the full colour of a heat map.
     """
 
     values: NDArray[np.uint16]
     offset: int
-    black: int
-    white: int
     factor: int
+    size: tuple[int, int]
+    showing: Showing
 
 
 class Lightbox:
@@ -46,6 +47,7 @@ class Lightbox:
         self._lock = threading.Lock()
         self._reader = Reader(Work())
         self._planes: OrderedDict[tuple[object, ...], Plane] = OrderedDict()
+        self._last: tuple[str, Frame] | None = None
 
     def close(self) -> None:
         """End the process that decodes."""
@@ -70,29 +72,39 @@ class Lightbox:
             return verify(derived, source, self._reader)
 
     def _make(self, what: What, source: Path, result: Path | None, whole: bool) -> Plane:
-        original = self._reader.frame(source)
+        original = self._original(source)
+        with header.usable():
+            shown = showing(header.read(source, pixels=False), original)
+        values: NDArray[Any]
         if what == "added" and result is not None:
             detail = detail_of(self._reader.frame(result).values, original)
-            strength = np.clip(detail.blocks / (detail.width * FULL_SHARE or 1), 0, 1)
-            values, factor = _reduced((strength * 1000).astype(np.float32), whole)
-            return Plane(values.round().astype("<u2"), 0, 0, 1000, factor)
-        frame = self._reader.frame(result) if what == "result" and result is not None else original
-        with header.usable():
-            black, white = label.shades(header.read(source, pixels=False), original)
-        return _plane(frame, black, white, whole)
+            values = np.clip(detail.blocks / (detail.width * FULL_SHARE or 1), 0, 1) * 1000
+        elif what == "result" and result is not None:
+            values = self._reader.frame(result).values
+        else:
+            values = original.values
+        factor = 1 if whole else _factor(original.values.shape) * (values.shape[0] // original.values.shape[0])
+        low = 0 if what == "added" else int(values.min())
+        means = np.clip(_reduced(values, factor) - low, 0, 65535).round().astype("<u2")
+        return Plane(means, low, factor, (values.shape[0], values.shape[1]), shown)
+
+    def _original(self, source: Path) -> Frame:
+        """The last one is kept: original, result and heat map of an image are asked for together."""
+        if self._last is None or self._last[0] != source.name:
+            self._last = (source.name, self._reader.frame(source))
+        return self._last[1]
 
 
-def _plane(frame: Frame, black: int, white: int, whole: bool) -> Plane:
-    low = int(frame.values.min())
-    values, factor = _reduced(frame.values.astype(np.int64) - low, whole)
-    return Plane(np.clip(values.round(), 0, 65535).astype("<u2"), low, black, white, factor)
+def _factor(shape: tuple[int, ...]) -> int:
+    """Of an original. Its result is reduced to the same grid: neither is shown finer than the other."""
+    return -(-max(shape) // LONGEST_SIDE)
 
 
-def _reduced(values: NDArray[Any], whole: bool) -> tuple[NDArray[Any], int]:
-    """Means of blocks, so that the longest side fits; what does not fill a block is left out."""
-    factor = 1 if whole else -(-max(values.shape) // LONGEST_SIDE)
+def _reduced(values: NDArray[Any], factor: int) -> NDArray[Any]:
+    """Means of blocks; what does not fill a block is left out."""
     if factor == 1:
-        return values, 1
+        return values.astype(np.int64) if values.dtype.kind in "iu" else values
     rows, columns = (side // factor for side in values.shape)
     blocks = values[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
-    return blocks.mean(axis=(1, 3)), factor
+    means: NDArray[Any] = blocks.mean(axis=(1, 3))
+    return means

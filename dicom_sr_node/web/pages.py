@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Resp
 from fastapi.templating import Jinja2Templates
 
 from dicom_sr_node import __version__, condition
+from dicom_sr_node.derive.heat_map import FULL_SHARE
 from dicom_sr_node.errors import NodeError, NotFound
 from dicom_sr_node.in_service import ModelAct
 from dicom_sr_node.receive.callers import line_to_add
@@ -204,6 +206,7 @@ def image(request: Request, desk: OnDesk, person: Viewer, image_id: int) -> HTML
         journal=desk.store.instances.events(image_id),
         acts=acts.possible(job.state, bool(row["dead_ways"]), bool(row["held"]), bool(ways) and not row["purged_at"]),
         urgent=job.priority == Priority.STAT,
+        full_share=FULL_SHARE,
     )
 
 
@@ -221,16 +224,17 @@ def act_on_image(request: Request, desk: OnDesk, person: OperatorActs, image_id:
 def plane(
     desk: OnDesk, person: Viewer, image_id: int, what: What, output: int | None = None, whole: bool = False
 ) -> Response:
-    """Pixels for the viewer: little-endian uint16; the headers say what they mean."""
+    """Pixels for the viewer: little-endian uint16; a header says what they mean, as JSON."""
     source = acts.path_of_source(desk, image_id)
     result = acts.path_of_output(desk, image_id, output) if output is not None else None
     if what != "source" and result is None:
         raise HTTPException(400, "Which result? Give output=NUMBER.")
     found = desk.lightbox.plane(what, source, result, whole=whole)
-    rows, columns = found.values.shape
-    said = {"Rows": rows, "Columns": columns, "Offset": found.offset, "Factor": found.factor}
-    said |= {"Black": found.black, "White": found.white}
-    headers = {f"X-{key}": str(value) for key, value in said.items()} | {"Cache-Control": "private, max-age=600"}
+    said = {"shape": found.values.shape, "offset": found.offset, "factor": found.factor, "size": found.size}
+    headers = {
+        "X-Plane": json.dumps(said | {"showing": asdict(found.showing)}),
+        "Cache-Control": "private, max-age=600",
+    }
     return Response(found.values.tobytes(), media_type="application/octet-stream", headers=headers)
 
 

@@ -3,42 +3,41 @@
 "use strict";
 
 class Plane {
-  constructor(values, rows, columns, said) {
-    Object.assign(this, { values, rows, columns, ...said });
+  constructor(values, said) {
+    Object.assign(this, said, { values });
+    [this.rows, this.columns] = said.shape;
     this.picture = document.createElement("canvas");
-    this.picture.width = columns;
-    this.picture.height = rows;
+    this.picture.width = this.columns;
+    this.picture.height = this.rows;
   }
 
   static async load(url) {
     const answer = await fetch(url, { credentials: "same-origin" });
-    if (!answer.ok) throw new Error(`the image cannot be shown (${answer.status})`);
-    const said = (name) => Number(answer.headers.get(`X-${name}`));
-    const values = new Uint16Array(await answer.arrayBuffer());
-    return new Plane(values, said("Rows"), said("Columns"), {
-      offset: said("Offset"), factor: said("Factor"), black: said("Black"), white: said("White"),
-    });
+    if (!answer.ok) throw new Error(`The image cannot be shown (${answer.status}).`);
+    return new Plane(new Uint16Array(await answer.arrayBuffer()), JSON.parse(answer.headers.get("X-Plane")));
   }
 
-  // Grey values between black and white (stored values; white may be the smaller one: MONOCHROME1).
-  window(black, white) {
-    const image = new ImageData(this.columns, this.rows), pixels = new Uint32Array(image.data.buffer);
+  // Center and width in units of the modality, by the linear function of PS3.3 C.11.2.1.2.1.
+  window(center, width) {
+    const { slope, intercept, inverted } = this.showing;
+    const low = center - 0.5 - (width - 1) / 2, span = Math.max(width - 1, 1e-6);
     const table = new Uint32Array(65536);
     for (let value = 0; value < 65536; value++) {
-      const share = (value + this.offset - black) / (white - black || 1);
-      const grey = Math.round(255 * Math.min(1, Math.max(0, share)));
+      const share = Math.min(1, Math.max(0, ((value + this.offset) * slope + intercept - low) / span));
+      const grey = Math.round(255 * (inverted ? 1 - share : share));
       table[value] = 0xff000000 | (grey << 16) | (grey << 8) | grey;
     }
-    for (let i = 0; i < this.values.length; i++) pixels[i] = table[this.values[i]];
-    this.picture.getContext("2d").putImageData(image, 0, 0);
+    this.paint((value) => table[value]);
   }
 
   // Orange, as strong as what was added: 1000 is the full colour.
   heat() {
+    this.paint((value) => (Math.min(255, value * 0.255) << 24) | 0x0050ff);
+  }
+
+  paint(colour) {
     const image = new ImageData(this.columns, this.rows), pixels = new Uint32Array(image.data.buffer);
-    for (let i = 0; i < this.values.length; i++) {
-      pixels[i] = (Math.min(255, this.values[i] * 0.255) << 24) | 0x0050ff;
-    }
+    for (let i = 0; i < this.values.length; i++) pixels[i] = colour(this.values[i]);
     this.picture.getContext("2d").putImageData(image, 0, 0);
   }
 }
@@ -51,6 +50,7 @@ class Viewer {
     this.zoom = 1;
     this.x = this.y = 0;
     this.whole = false;
+    this.fingers = new Map(); // pointers that are down
     this.listen();
     this.load();
   }
@@ -65,18 +65,22 @@ class Viewer {
   async load() {
     this.say("Loading…");
     try {
-      [this.source, this.result] = await Promise.all([Plane.load(this.url("source")), Plane.load(this.url("result"))]);
-      this.added = null;
-      if (!this.control("width").value) this.resetWindow();
+      const [source, result] = await Promise.all([Plane.load(this.url("source")), Plane.load(this.url("result"))]);
+      Object.assign(this, { source, result, added: null });
+      if (!this.control("way").options.length) this.offerWays();
       this.window();
       if (this.control("added").checked) await this.loadAdded();
       this.section.dataset.ready = "true";
-      this.say(`Original ${this.source.columns * this.source.factor} x ${this.source.rows * this.source.factor}, ` +
-        `result ${this.result.columns * this.result.factor} x ${this.result.rows * this.result.factor}` +
-        (this.result.factor > 1 ? `, shown at 1 : ${this.result.factor}.` : ", shown in full."));
+      this.tell();
     } catch (error) {
       this.say(error.message);
     }
+  }
+
+  tell() {
+    const size = (plane) => `${plane.size[1]} x ${plane.size[0]}`, { factor } = this.source;
+    const reduced = factor > 1 ? `both reduced to the same ${this.source.columns} x ${this.source.rows}; zoom in for all pixels` : "all pixels";
+    this.say(`Original ${size(this.source)}, result ${size(this.result)}: ${reduced}. ${this.source.showing.note}`);
   }
 
   async loadAdded() {
@@ -85,16 +89,20 @@ class Viewer {
     this.draw();
   }
 
-  resetWindow() {
-    const { black, white } = this.source;
-    this.sign = white < black ? -1 : 1;
-    this.control("center").value = Math.round((black + white) / 2);
-    this.control("width").value = Math.max(1, Math.abs(white - black));
+  offerWays() {
+    for (const way of this.source.showing.ways) this.control("way").add(new Option(way.name));
+    this.takeWay();
+  }
+
+  takeWay() {
+    const way = this.source.showing.ways[this.control("way").selectedIndex];
+    this.control("center").value = way.center;
+    this.control("width").value = way.width;
   }
 
   window() {
-    const center = Number(this.control("center").value), half = Math.max(1, Number(this.control("width").value)) / 2;
-    for (const plane of [this.source, this.result]) plane.window(center - this.sign * half, center + this.sign * half);
+    const center = Number(this.control("center").value), width = Math.max(1, Number(this.control("width").value));
+    for (const plane of [this.source, this.result]) plane.window(center, width);
     this.draw();
   }
 
@@ -108,35 +116,66 @@ class Viewer {
     const canvas = this.canvas, context = canvas.getContext("2d"), ratio = window.devicePixelRatio || 1;
     canvas.width = canvas.clientWidth * ratio;
     canvas.height = canvas.clientHeight * ratio;
-    const columns = this.source.columns * this.source.factor, rows = this.source.rows * this.source.factor;
+    const [rows, columns] = this.source.size;
     this.scale = Math.min(canvas.width / columns, canvas.height / rows) * this.zoom;
     const left = canvas.width / 2 + this.x * ratio - (columns * this.scale) / 2;
     const top = canvas.height / 2 + this.y * ratio - (rows * this.scale) / 2;
-    const divider = Math.round((canvas.width * this.control("split").value) / 100);
-    context.imageSmoothingEnabled = true;
-    context.imageSmoothingQuality = "high";
-    const part = (plane, from, to) => {
+    this.span = [Math.max(0, left), Math.min(canvas.width, left + columns * this.scale)]; // of the image, on the canvas
+    const [from, to] = this.span;
+    this.divider = Math.round(from + ((to - from) * this.control("split").value) / 100);
+    const part = (plane, first, last) => {
+      const each = (plane.factor * columns * this.scale) / plane.size[1]; // of one of its pixels
       context.save();
       context.beginPath();
-      context.rect(from, 0, to - from, canvas.height);
+      context.rect(first, 0, last - first, canvas.height);
       context.clip();
-      context.drawImage(plane.picture, left, top, columns * this.scale, rows * this.scale);
+      context.imageSmoothingEnabled = each < 1 || this.control("smooth").checked;
+      context.imageSmoothingQuality = "high";
+      context.drawImage(plane.picture, left, top, plane.columns * each, plane.rows * each);
       context.restore();
     };
-    part(this.source, 0, divider);
-    part(this.result, divider, canvas.width);
-    if (this.control("added").checked && this.added) part(this.added, divider, canvas.width);
-    context.fillStyle = "#ffd23f";
-    context.fillRect(divider - ratio, 0, 2 * ratio, canvas.height);
-    context.font = `${14 * ratio}px sans-serif`;
-    context.textAlign = "right";
-    context.fillText("ORIGINAL", divider - 8 * ratio, 20 * ratio);
-    context.textAlign = "left";
-    context.fillText("AI-ENHANCED", divider + 8 * ratio, 20 * ratio);
+    part(this.source, 0, this.divider);
+    part(this.result, this.divider, canvas.width);
+    if (this.control("added").checked && this.added) part(this.added, this.divider, canvas.width);
+    this.drawDivider(context, ratio);
+    if (this.scale * this.source.factor > 1.5 && this.source.factor > 1) this.refine();
   }
 
-  magnify(by) {
-    this.zoom = Math.min(40, Math.max(0.5, this.zoom * by));
+  drawDivider(context, ratio) {
+    const words = (text, x, align) => {
+      context.font = `600 ${14 * ratio}px sans-serif`;
+      const width = context.measureText(text).width + 12 * ratio;
+      context.fillStyle = "#000000cc";
+      context.fillRect(align === "right" ? x - width : x, 4 * ratio, width, 24 * ratio);
+      context.fillStyle = "#ffd23f";
+      context.textAlign = align;
+      context.fillText(text, x + (align === "right" ? -6 : 6) * ratio, 21 * ratio);
+    };
+    context.fillStyle = "#000000";
+    context.fillRect(this.divider - 2 * ratio, 0, 4 * ratio, this.canvas.height);
+    context.fillStyle = "#ffd23f";
+    context.fillRect(this.divider - ratio, 0, 2 * ratio, this.canvas.height);
+    words("ORIGINAL", this.divider - 2 * ratio, "right");
+    words("AI-ENHANCED", this.divider + 2 * ratio, "left");
+  }
+
+  // The screen shows more than the reduced planes hold: fetch all pixels, once.
+  refine() {
+    if (this.whole) return;
+    this.whole = true;
+    this.load();
+  }
+
+  // About a point of the canvas, in its CSS pixels from the middle: what is there stays there.
+  magnify(by, x = 0, y = 0) {
+    const zoom = Math.min(40, Math.max(0.5, this.zoom * by)), real = zoom / this.zoom;
+    this.zoom = zoom;
+    this.pan(x - (x - this.x) * real - this.x, y - (y - this.y) * real - this.y);
+  }
+
+  pan(dx, dy) {
+    this.x += dx;
+    this.y += dy;
     this.later(this.draw);
   }
 
@@ -146,49 +185,84 @@ class Viewer {
     this.later(this.draw);
   }
 
+  rewindow(dx, dy) {
+    const step = Math.max(1, this.source.showing.ways[0].width / 500), inverted = this.source.showing.inverted;
+    this.control("width").value = Math.max(1, Math.round(Number(this.control("width").value) + dx * step));
+    this.control("center").value = Math.round(Number(this.control("center").value) + dy * step * (inverted ? -1 : 1));
+    this.later(this.window);
+  }
+
+  middle(event) {
+    const rect = this.canvas.getBoundingClientRect();
+    return [event.clientX - rect.left - rect.width / 2, event.clientY - rect.top - rect.height / 2];
+  }
+
   listen() {
     const on = (role, event, act) => this.control(role).addEventListener(event, act);
     on("split", "input", () => this.later(this.draw));
     on("center", "input", () => this.later(this.window));
     on("width", "input", () => this.later(this.window));
+    on("way", "change", () => { this.takeWay(); this.later(this.window); });
+    on("smooth", "change", () => this.later(this.draw));
     on("output", "change", () => this.load());
     on("in", "click", () => this.magnify(1.4));
     on("out", "click", () => this.magnify(1 / 1.4));
-    on("whole", "click", () => { this.whole = true; this.load(); });
-    on("reset", "click", () => { this.zoom = 1; this.x = this.y = 0; this.resetWindow(); this.window(); });
+    on("reset", "click", () => { this.zoom = 1; this.x = this.y = 0; this.later(this.draw); });
     on("added", "change", async () => {
+      this.control("legend").hidden = !this.control("added").checked;
       try {
         if (this.control("added").checked && !this.added) await this.loadAdded();
       } catch (error) { this.say(error.message); }
       this.draw();
     });
-    const canvas = this.canvas;
-    let dragged = null;
-    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-    canvas.addEventListener("pointerdown", (event) => {
-      const rect = canvas.getBoundingClientRect(), at = ((event.clientX - rect.left) / rect.width) * 100;
-      const nearDivider = Math.abs(at - this.control("split").value) < 1.5;
-      dragged = { button: event.button === 2 ? "window" : nearDivider ? "split" : "pan", x: event.clientX, y: event.clientY };
-      canvas.setPointerCapture(event.pointerId);
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      if (!dragged || !this.result) return;
-      const dx = event.clientX - dragged.x, dy = event.clientY - dragged.y;
-      Object.assign(dragged, { x: event.clientX, y: event.clientY });
-      if (dragged.button === "split") return this.move((dx / canvas.clientWidth) * 100);
-      if (dragged.button === "pan") { this.x += dx; this.y += dy; return this.later(this.draw); }
-      const step = Math.max(1, Math.abs(this.source.white - this.source.black) / 500);
-      this.control("width").value = Math.max(1, Math.round(Number(this.control("width").value) + dx * step));
-      this.control("center").value = Math.round(Number(this.control("center").value) + dy * step * this.sign);
-      this.later(this.window);
-    });
-    canvas.addEventListener("pointerup", () => { dragged = null; });
-    canvas.addEventListener("wheel", (event) => { event.preventDefault(); this.magnify(event.deltaY < 0 ? 1.15 : 1 / 1.15); }, { passive: false });
-    canvas.addEventListener("keydown", (event) => {
-      const acts = { ArrowLeft: () => this.move(-2), ArrowRight: () => this.move(2), "+": () => this.magnify(1.2), "-": () => this.magnify(1 / 1.2) };
+    this.listenToPointers();
+    this.canvas.addEventListener("keydown", (event) => {
+      const acts = {
+        ArrowLeft: () => (event.shiftKey ? this.pan(40, 0) : this.move(-2)),
+        ArrowRight: () => (event.shiftKey ? this.pan(-40, 0) : this.move(2)),
+        ArrowUp: () => this.pan(0, 40), ArrowDown: () => this.pan(0, -40),
+        "+": () => this.magnify(1.2), "-": () => this.magnify(1 / 1.2),
+      };
       if (acts[event.key]) { event.preventDefault(); acts[event.key](); }
     });
     window.addEventListener("resize", () => this.later(this.draw));
+  }
+
+  listenToPointers() {
+    const canvas = this.canvas, fingers = this.fingers;
+    let act = "pan";
+    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+    canvas.addEventListener("pointerdown", (event) => {
+      const ratio = window.devicePixelRatio || 1, x = (event.clientX - canvas.getBoundingClientRect().left) * ratio;
+      act = event.button === 2 ? "window" : Math.abs(x - this.divider) < 12 * ratio ? "split" : "pan";
+      fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+      canvas.setPointerCapture(event.pointerId);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      const finger = fingers.get(event.pointerId);
+      if (!finger || !this.result) return;
+      const dx = event.clientX - finger.x, dy = event.clientY - finger.y, before = this.spread();
+      Object.assign(finger, { x: event.clientX, y: event.clientY });
+      if (before) {
+        this.pan(dx / 2, dy / 2);
+        this.magnify(this.spread() / before, ...this.middle(event));
+      } else if (act === "window") this.rewindow(dx, dy);
+      else if (act === "split") this.move((dx * 100 * (window.devicePixelRatio || 1)) / (this.span[1] - this.span[0]));
+      else this.pan(dx, dy);
+    });
+    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => fingers.delete(event.pointerId));
+    canvas.addEventListener("wheel", (event) => {
+      if (document.activeElement !== canvas) return; // the page scrolls until somebody has clicked into the image
+      event.preventDefault();
+      this.magnify(event.deltaY < 0 ? 1.15 : 1 / 1.15, ...this.middle(event));
+    }, { passive: false });
+  }
+
+  // How far two fingers are apart, or nothing.
+  spread() {
+    if (this.fingers.size !== 2) return 0;
+    const [a, b] = this.fingers.values();
+    return Math.hypot(a.x - b.x, a.y - b.y);
   }
 }
 
