@@ -62,11 +62,11 @@ def sent(settings: Settings, output: Output, source: Instance, to: str, address:
     return _text(message)
 
 
-def acted(settings: Settings, who: str, address: str, what: str) -> str:
+def acted(settings: Settings, who: str, address: str, what: str, *, failed: bool = False) -> str:
     """Somebody has changed something, or tried to log in (A.5.3.1: an administrative event of the application)."""
     if settings.audit.to == "off":
         return ""
-    message = _message(settings, _APPLICATION, "E")
+    message = _message(settings, _APPLICATION, "E", outcome=_SERIOUS if failed else _SUCCESS)
     _participant(message, settings.node.ae_title, _SELF)
     _participant(message, who, _USER, requestor=True, address=address)
     about = Xml.SubElement(message, "ParticipantObjectIdentification")

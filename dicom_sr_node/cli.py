@@ -53,3 +53,6 @@ def main() -> None:
     except BrokenPipeError:  # `srnode ... | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FAILED)
+    except Exception as error:  # its words may quote a patient: no traceback, and no message of others
+        log.get("uncaught").critical("ended by an error", extra={"error": log.kind_of(error)})
+        sys.exit(FAILED)

@@ -40,6 +40,10 @@ class AlreadyRunning(NodeError):
     """Another process holds this role on this data directory."""
 
 
+class Busy(NodeError):
+    """Somebody else is at it: try again in a moment."""
+
+
 class NotFound(NodeError):
     """What was named does not exist."""
 

@@ -47,6 +47,10 @@ def _network(value: str) -> str:
     return value
 
 
+def _address(value: str) -> str:
+    return str(ipaddress.ip_address(value))
+
+
 Network = Annotated[str, AfterValidator(_network)]
 Fingerprint = Annotated[
     str, AfterValidator(lambda value: value.replace(":", "").lower()), Field(pattern="^([0-9a-fA-F:]{64,95})?$")
@@ -188,6 +192,8 @@ class Web(Frozen):
     """Where browsers find it."""
     names: tuple[Name, ...] = ()
     """Host names by which browsers may call it; none: on loopback only its own, else any."""
+    proxies: tuple[Annotated[str, AfterValidator(_address)], ...] = ()
+    """Addresses of reverse proxies, whose X-Forwarded-For is believed; else all callers count as one address."""
     certificate: Annotated[Path | None, Field(examples=["web.crt"])] = None
     """PEM: makes it https."""
     private_key: Annotated[Path | None, Field(examples=["web.key"])] = None

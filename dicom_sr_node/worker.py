@@ -13,6 +13,8 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from threading import Event
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from dicom_sr_node import failpoints, log, steps
 from dicom_sr_node.answers import Ended, Failed, Made, Ready, Task
 from dicom_sr_node.errors import Fenced, NodeError
@@ -148,7 +150,7 @@ class Worker:
             self._end_child()  # it computes for nobody
             _log.warning("fenced", extra={"job": held.id, "why": error})
             return
-        self._end(held, said)
+        self._write_down(held, said)
         told = {"job": held.id, "outcome": type(said).__name__, "seconds": round(time.monotonic() - started, 2)}
         if isinstance(said, Made):
             told["dropped"] = ",".join(said.dropped) or "-"
@@ -176,6 +178,16 @@ class Worker:
             if time.monotonic() > renew_at:
                 self._jobs.renew(held, lease_s)
                 renew_at = time.monotonic() + lease_s / 4
+
+    def _write_down(self, held: Job, said: Made | Ended | Failed | None) -> None:
+        """As `_end`; an answer that cannot be written down is a failure of this image, and not of the worker."""
+        try:
+            self._end(held, said)
+        except (NodeError, SQLAlchemyError, OSError):
+            raise
+        except Exception as error:
+            _log.exception("not written down", extra={"job": held.id})
+            self._end(held, Failed(f"what became of it cannot be written down: {log.kind_of(error)}"))
 
     def _end(self, held: Job, said: Made | Ended | Failed | None) -> None:
         """Write down how a try ended (None: not finished, no failure); what somebody else took over is dropped."""

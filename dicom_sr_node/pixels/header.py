@@ -39,11 +39,14 @@ def check_uid(value: object, what: str) -> str:
 
 
 def first(ds: Dataset, keyword: str) -> str:
-    """The text of an element that has one value; of several the first, of none nothing."""
+    """The text of an element that has one value; of several the first, of none nothing.
+
+    Some character sets that pydicom takes make what no file and no database can hold: that is replaced.
+    """
     value = ds.get(keyword)
     if isinstance(value, MultiValue | list):
         value = value[0] if value else None
-    return "" if value is None else str(value)
+    return "" if value is None else str(value).encode("utf-8", "replace").decode("utf-8")
 
 
 def vr_of(element: RawDataElement) -> str:
@@ -80,7 +83,7 @@ def _plain(text: str) -> str:
 def _readable_text(ds: Dataset, keyword: str) -> str:
     """For people to search by: no image is refused because a text of its header cannot be read."""
     try:
-        return _plain(first(ds, keyword)).encode("utf-8", "replace").decode("utf-8")
+        return _plain(first(ds, keyword))
     except DAMAGE:
         return ""
 

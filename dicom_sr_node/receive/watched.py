@@ -58,19 +58,28 @@ class Watched:
             said, syntax, rest = header.read_identity(kept)
             stored = replace(stored, sha256=header.data_set_sha256(kept))
         except Unreadable as error:
-            self._spool.discard("in", stored.name)
-            (self._folder / _REFUSED).mkdir(exist_ok=True)
-            path.rename(self._folder / _REFUSED / f"{stored.name}-{path.name}"[:200])
-            _log.warning("file refused", extra={"why": error})
+            self._refuse(path, stored, str(error))
             return
         self._kept[path] = stored  # a commit that fails may yet have happened: it is tried again with the same copy
-        new = commit(said, stored, syntax, rest, CALLER)
+        try:
+            new = commit(said, stored, syntax, rest, CALLER)
+        except header.DAMAGE as error:  # nothing of it can be written down, now or later
+            self._refuse(path, stored, log.kind_of(error))
+            return
         del self._kept[path]
         failpoints.hit("in.committed")
         if new is None:
             self._spool.discard("in", stored.name)
         path.unlink()
         _log.info("received", extra={"image": new or "again", "bytes": stored.bytes})
+
+    def _refuse(self, path: Path, stored: Stored, why: str) -> None:
+        """Out of the way, so that the others are taken; somebody must look at it."""
+        self._kept.pop(path, None)
+        self._spool.discard("in", stored.name)
+        (self._folder / _REFUSED).mkdir(exist_ok=True)
+        path.rename(self._folder / _REFUSED / f"{stored.name}-{path.name}"[:200])
+        _log.warning("file refused", extra={"why": why})
 
     def _files(self) -> Iterator[Path]:
         """In it and below it; not what programs hide while they write, and no link that leads elsewhere."""

@@ -64,11 +64,19 @@ class Accounts:
             rows = connection.execute(select(account.c.name, account.c.role, account.c.since).order_by(account.c.name))
             return [dict(row) for row in rows.mappings()]
 
-    def add(self, name: str, role: Role, password: str) -> None:
-        """password: its argon2 hash. Raises NodeError where the name is taken."""
-        row = {"name": name, "role": role.name, "password": password, "since": now(self._engine)}
+    def add(self, name: str, role: Role, password: str, *, by_link: str | None = None) -> None:
+        """password: its argon2 hash. by_link: the secret of a setup link, which is used up.
+
+        Raises NodeError where the name is taken, NotFound where the link is worth nothing (any more).
+        """
+        clock = now(self._engine)
+        row = {"name": name, "role": role.name, "password": password, "since": clock}
         try:
             with self._engine.begin() as connection:
+                if by_link is not None:
+                    link = (pass_.c.sha256 == _hash(by_link)) & (pass_.c.kind == Kind.SETUP)
+                    if not connection.execute(delete(pass_).where(link, pass_.c.until > clock)).rowcount:
+                        raise NotFound("this link was used or is too old")
                 connection.execute(insert(account).values(**row))
         except IntegrityError:
             raise NodeError(f"there is an account {name!r} already") from None
@@ -141,9 +149,8 @@ class Accounts:
             return [dict(row) for row in rows.mappings()]
 
     def _keep_one_administrator(self, connection: Any, name: str) -> None:
-        others = select(func.count()).where(account.c.role == Role.ADMINISTRATOR.name, account.c.name != name)
-        mine = connection.scalar(select(account.c.role).where(account.c.name == name))
-        if mine == Role.ADMINISTRATOR.name and not connection.scalar(others):
+        administrators = select(account.c.name).where(account.c.role == Role.ADMINISTRATOR.name).with_for_update()
+        if set(connection.scalars(administrators)) == {name}:
             raise NodeError(f"{name!r} is the only administrator: make another one first")
 
 

@@ -74,8 +74,8 @@ def write(connection: Connection, table: Table, row_id: int, attempt: int, **val
 
 
 def storable(text: str) -> str:
-    """Words of others as a database takes them: PostgreSQL has no NUL in a text."""
-    return text.replace("\0", "")[:_MOST_TEXT]
+    """Words of others as a database takes them: PostgreSQL has no NUL in a text, and neither has half a character."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")[:_MOST_TEXT]
 
 
 def renew(engine: Engine, table: Table, row_id: int, attempt: int, lease_s: float) -> None:

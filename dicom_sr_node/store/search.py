@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Engine, and_, exists, func, or_, select
+from sqlalchemy import Engine, and_, exists, func, or_, select, true
 from sqlalchemy.sql.elements import ColumnElement
 
 from dicom_sr_node.errors import NotFound
@@ -37,6 +37,7 @@ class Wanted:
     accession: str = ""
     name: str = ""
     patient_id: str = ""
+    study_date: str = ""  # YYYYMMDD
     since: float | None = None  # received
     until: float | None = None
     fate: Fate | None = None
@@ -154,14 +155,25 @@ def fate_of(row: Mapping[Any, Any]) -> Fate:
     return fates.get(State(row["state"]), Fate.DEAD)
 
 
+def _each_word(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
+    """In any order: a name may be written with or without the marks between its parts (PS3.5 6.2.1)."""
+    return and_(true(), *(column.icontains(word, autoescape=True) for word in text.replace("^", " ").split()))
+
+
 def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
-    columns = {"accession": instance.c.accession, "name": instance.c.patient_name, "patient_id": instance.c.patient_id}
+    if wanted.name:
+        found.append(_each_word(instance.c.patient_name, wanted.name))
+    columns = {"accession": instance.c.accession, "patient_id": instance.c.patient_id}
     for key, column in columns.items():
         if text := getattr(wanted, key):
             found.append(column.icontains(text, autoescape=True))
     if wanted.text:
-        found.append(or_(*(column.icontains(wanted.text, autoescape=True) for column in columns.values())))
+        named = _each_word(instance.c.patient_name, wanted.text)
+        others = (instance.c.accession, instance.c.patient_id)
+        found.append(or_(named, *(column.icontains(wanted.text, autoescape=True) for column in others)))
+    if wanted.study_date:
+        found.append(instance.c.study_date == wanted.study_date)
     if wanted.since is not None:
         found.append(instance.c.received_at >= wanted.since)
     if wanted.until is not None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import threading
 from collections.abc import Callable
 from typing import Annotated
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
-from fastapi import Depends, Form, HTTPException, Request, Security
+from fastapi import Depends, Form, HTTPException, Path, Query, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from dicom_sr_node.errors import NodeError
+from dicom_sr_node.settings import Settings
 from dicom_sr_node.store.accounts import Accounts, Kind, Person, Role
 from dicom_sr_node.web.desk import Desk
 
 COOKIE = "srnode"
 SETUP_HOURS = 24.0
-SHORTEST_PASSWORD = 10
+LARGEST = 2**31 - 1  # of the number of a row, in both databases
+SHORTEST_PASSWORD, FEWEST_CHARACTERS = 10, 5
 
 _hasher = PasswordHasher()
 _hashing = threading.Semaphore(2)  # each takes 64 MiB
@@ -26,13 +29,15 @@ _NOBODY = _hasher.hash("no password of anybody")  # a name that does not exist t
 
 
 class LoginNeeded(Exception):
-    """Nobody is logged in."""
+    """Nobody is logged in; the page that was wanted."""
 
 
-def hashed(password: str) -> str:
-    """argon2id. Raises NodeError for a password that is too short."""
+def hashed(password: str, name: str) -> str:
+    """argon2id. Raises NodeError for a password that anybody would try."""
     if not SHORTEST_PASSWORD <= len(password) <= 1000:
-        raise NodeError(f"a password has at least {SHORTEST_PASSWORD} characters")
+        raise NodeError(f"a password has {SHORTEST_PASSWORD} to 1000 characters")
+    if len(set(password.strip())) < FEWEST_CHARACTERS or name.lower() in (password.lower(), password.lower()[::-1]):
+        raise NodeError(f"a password is not the name, and has at least {FEWEST_CHARACTERS} different characters")
     with _hashing:
         return _hasher.hash(password)
 
@@ -59,9 +64,33 @@ def address_of(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
+def network_of(address: str) -> str:
+    """Of an address: of IPv4 the first three bytes, of IPv6 what one customer has."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((found, 24 if found.version == 4 else 64), strict=False))
+
+
+def inside(path: str) -> str:
+    """A page of ours to go to, and nowhere else."""
+    return path if path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() else "/"
+
+
+def cookie_name(settings: Settings) -> str:
+    """With https no other service of this host can set it."""
+    return f"__Host-{COOKIE}" if settings.web.certificate else COOKIE
+
+
+def secret_of(request: Request) -> str:
+    """Of the session, or nothing."""
+    return request.cookies.get(cookie_name(desk_of(request).settings), "")
+
+
 def somebody(request: Request) -> Person | None:
     """Whoever the session's cookie belongs to."""
-    secret = request.cookies.get(COOKIE, "")
+    secret = secret_of(request)
     return desk_of(request).store.accounts.who(secret, Kind.SESSION) if secret else None
 
 
@@ -77,7 +106,7 @@ def _page(least: Role) -> Callable[[Request], Person]:
     def person(request: Request) -> Person:
         found = somebody(request)
         if found is None:
-            raise LoginNeeded
+            raise LoginNeeded(request.url.path if request.method == "GET" else "/")
         return _allowed(found, least)
 
     return person
@@ -110,12 +139,21 @@ def _program(least: Role) -> Callable[[Request, HTTPAuthorizationCredentials | N
     return person
 
 
+def not_enough(person: Person, least: Role) -> str:
+    """Why somebody may not, or nothing."""
+    if person.role >= least:
+        return ""
+    return f"{person.role.name.lower()} is not enough: this needs {least.name.lower()}."
+
+
 def _allowed(person: Person, least: Role) -> Person:
-    if person.role < least:
-        raise HTTPException(403, f"{person.role.name.lower()} is not enough: this needs {least.name.lower()}.")
+    if why := not_enough(person, least):
+        raise HTTPException(403, why)
     return person
 
 
+Number = Annotated[int, Path(ge=1, le=LARGEST)]
+Text = Annotated[str, Query(max_length=200)]
 OnDesk = Annotated[Desk, Depends(desk_of)]
 Viewer = Annotated[Person, Depends(_page(Role.VIEWER))]
 Operator = Annotated[Person, Depends(_page(Role.OPERATOR))]

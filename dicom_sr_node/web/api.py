@@ -17,18 +17,34 @@ from dicom_sr_node.routing import in_order
 from dicom_sr_node.store.accounts import Kind as PassKind
 from dicom_sr_node.store.search import Fate, Wanted
 from dicom_sr_node.web import acts, catalogue, neighbours, staff, trials
-from dicom_sr_node.web.access import AdministratorToken, OnDesk, OperatorToken, ViewerToken, address_of
+from dicom_sr_node.web.access import (
+    LARGEST,
+    AdministratorToken,
+    Number,
+    OnDesk,
+    OperatorToken,
+    Text,
+    ViewerToken,
+    address_of,
+)
 from dicom_sr_node.web.acts import Act
+from dicom_sr_node.web.forms import Modest
 from dicom_sr_node.web.problems import documented
 
-_LARGEST = 2**31 - 1  # of a number of a row, in both databases
 _DICOM: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/dicom": {"schema": {"type": "string", "format": "binary"}}}}
+    200: {
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}}
+            for kind in ("application/dicom", "application/octet-stream")
+        }
+    }
 }
 
-Number = Annotated[int, Path(ge=1, le=_LARGEST)]
-Text = Annotated[str, Query(max_length=200)]
-api = APIRouter(prefix="/api/v1", responses=documented(400, 401, 403, 404, 409, 411, 413, 421, 422, 429, 503))
+api = APIRouter(
+    prefix="/api/v1",
+    responses=documented(400, 401, 403, 404, 405, 409, 411, 413, 421, 422, 429, 500, 503),
+    route_class=Modest,
+)
 
 
 class Trouble(BaseModel):
@@ -252,18 +268,19 @@ def images(
     accession: Text = "",
     name: Text = "",
     patient_id: Text = "",
+    study_date: Annotated[str, Query(pattern="^([0-9]{8})?$")] = "",
     since: Annotated[float | None, Query(ge=0, le=1e12)] = None,
     until: Annotated[float | None, Query(ge=0, le=1e12)] = None,
     fate: Fate | None = None,
     peer: Text = "",
     modality: Text = "",
-    before: Annotated[int | None, Query(ge=1, le=_LARGEST)] = None,
+    before: Annotated[int | None, Query(ge=1, le=LARGEST)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> Images:
     """Search: texts are parts of what is there, in any case; since and until are times of reception."""
     texts = {"text": text, "accession": accession, "name": name, "patient_id": patient_id}
     clean = {key: value.replace("\0", "") for key, value in (texts | {"peer": peer, "modality": modality}).items()}
-    wanted = Wanted(**clean, since=since, until=until, fate=fate, before=before)
+    wanted = Wanted(**clean, study_date=study_date, since=since, until=until, fate=fate, before=before)
     rows = desk.store.search.images(wanted, limit + 1)
     more = rows[limit - 1]["id"] if len(rows) > limit else None
     return Images(images=[Image(**_image(row)) for row in rows[:limit]], next=more)
@@ -335,7 +352,7 @@ def rules(desk: OnDesk, person: ViewerToken) -> list[RuleInForce]:
 def try_rules(
     desk: OnDesk,
     person: OperatorToken,
-    file: Annotated[UploadFile, File()],
+    file: Annotated[UploadFile, File(json_schema_extra={"format": "binary"})],
     calling_ae: Annotated[str, Form(max_length=64)] = "",
     called_ae: Annotated[str, Form(max_length=64)] = "",
 ) -> Rehearsed:
@@ -432,5 +449,5 @@ def revoke_token(
     """It lets nobody in any more."""
     if not desk.store.accounts.revoke(token_id.replace("\0", "")):
         raise NotFound("no token of this id")
-    desk.note(person.name, address_of(request), "revoked a token")
+    desk.note(person.name, address_of(request), f"revoked token {token_id[:12]}")
     return Told(told="revoked")

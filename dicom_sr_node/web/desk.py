@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from dataclasses import dataclass, field
 
@@ -28,13 +29,17 @@ class Desk:
     logins: Throttle = field(default_factory=lambda: Throttle(LOGINS, LOGIN_WINDOW_S))
     names: Throttle = field(default_factory=lambda: Throttle(NAMES, LOGIN_WINDOW_S))
     requests: Throttle = field(default_factory=lambda: Throttle(REQUESTS, REQUEST_WINDOW_S))
+    alarms: Throttle = field(default_factory=lambda: Throttle(1, LOGIN_WINDOW_S))  # of refused logins, for each address
     uploading: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(2))
+    trying: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(2))
+    showing: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(4))  # planes on their way
+    seal: bytes = field(default_factory=lambda: secrets.token_bytes(32))  # of what pages tell each other
 
     @property
     def shelf(self) -> Shelf:
         """The weights there are."""
         return Shelf(self.settings.node.spool)
 
-    def note(self, who: str, address: str, what: str) -> None:
-        """Into the audit trail: somebody has done something."""
-        self.store.audit.add(audit.acted(self.settings, who, address, what))
+    def note(self, who: str, address: str, what: str, *, failed: bool = False) -> None:
+        """Into the audit trail: somebody has done something, or was not let."""
+        self.store.audit.add(audit.acted(self.settings, who, address, what, failed=failed))

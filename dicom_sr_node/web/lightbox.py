@@ -19,10 +19,12 @@ from dicom_sr_node.quality import detail_of
 from dicom_sr_node.settings import Work
 from dicom_sr_node.verify import Check, verify
 from dicom_sr_node.web.showing import Showing, showing
+from dicom_sr_node.web.throttle import turn
 
 What = Literal["source", "result", "added"]
 LONGEST_SIDE = 2048  # of an original, unless the whole of it is asked for
-_KEPT = 6  # planes in memory
+_MOST_KEPT = 256 << 20  # bytes of planes in memory, and the newest in any case
+_MOST_WAITING = 6  # people; others are told to come again
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Lightbox:
     """Looks at one image at a time; foreign files are decoded in a process of their own."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock, self._seats = threading.Lock(), threading.Semaphore(_MOST_WAITING)
         self._reader = Reader(Work())
         self._planes: OrderedDict[tuple[object, ...], Plane] = OrderedDict()
         self._last: tuple[str, Frame] | None = None
@@ -54,21 +56,21 @@ class Lightbox:
         self._reader.close()
 
     def plane(self, what: What, source: Path, result: Path | None, *, whole: bool = False) -> Plane:
-        """`result` is needed for all but the source. Raises Unreadable, Undecodable, DecoderDied, OSError."""
+        """`result` is needed for all but the source. Raises Unreadable, Undecodable, DecoderDied, OSError, Busy."""
         key = (what, source.name, result and result.name, whole)
-        with self._lock:
+        with turn(self._seats), self._lock:
             if key in self._planes:
                 self._planes.move_to_end(key)
                 return self._planes[key]
             made = self._make(what, source, result, whole)
             self._planes[key] = made
-            while len(self._planes) > _KEPT:
+            while len(self._planes) > 1 and sum(plane.values.nbytes for plane in self._planes.values()) > _MOST_KEPT:
                 self._planes.popitem(last=False)
             return made
 
     def verify(self, derived: Path, source: Path) -> list[Check]:
-        """Each promise held against the two files. Raises Unreadable, OSError."""
-        with self._lock:
+        """Each promise held against the two files. Raises Unreadable, OSError, Busy."""
+        with turn(self._seats), self._lock:
             return verify(derived, source, self._reader)
 
     def _make(self, what: What, source: Path, result: Path | None, whole: bool) -> Plane:
@@ -83,7 +85,7 @@ class Lightbox:
             values = self._reader.frame(result).values
         else:
             values = original.values
-        factor = 1 if whole else _factor(original.values.shape) * (values.shape[0] // original.values.shape[0])
+        factor = 1 if whole else _factor(original.values.shape, values.shape)
         low = 0 if what == "added" else int(values.min())
         means = np.clip(_reduced(values, factor) - low, 0, 65535).round().astype("<u2")
         return Plane(means, low, factor, (values.shape[0], values.shape[1]), shown)
@@ -95,9 +97,12 @@ class Lightbox:
         return self._last[1]
 
 
-def _factor(shape: tuple[int, ...]) -> int:
-    """Of an original. Its result is reduced to the same grid: neither is shown finer than the other."""
-    return -(-max(shape) // LONGEST_SIDE)
+def _factor(original: tuple[int, ...], shape: tuple[int, ...]) -> int:
+    """Where the original is reduced, its result is reduced to the same grid: neither is shown finer than it is sent."""
+    scale, of_original = shape[0] // original[0], -(-max(original) // LONGEST_SIDE)
+    if of_original > 1:
+        return of_original * scale
+    return next(way for way in (1, 2, scale) if max(shape) <= way * 2 * LONGEST_SIDE)
 
 
 def _reduced(values: NDArray[Any], factor: int) -> NDArray[Any]:

@@ -19,8 +19,8 @@ monitoring = APIRouter(tags=["monitoring"])
 
 
 @monitoring.get("/health/live", response_model=None)
-def live() -> dict[str, str]:
-    """This process answers."""
+async def live() -> dict[str, str]:
+    """This process answers, however many wait for something else."""
     return {"status": "alive"}
 
 

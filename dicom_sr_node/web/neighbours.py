@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dicom_sr_node import doctor
 from dicom_sr_node.store.accounts import Person
 from dicom_sr_node.web.desk import Desk
+from dicom_sr_node.web.throttle import turn
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def ls(desk: Desk, seen: Mapping[str, float]) -> list[Neighbour]:
 
 
 def tried(desk: Desk, person: Person, address: str, name: str) -> list[doctor.Check]:
-    """What the doctor finds. Raises NotFound."""
-    checks = list(doctor.examine_destination(desk.settings, desk.store, name))
+    """What the doctor finds. Raises NotFound, Busy."""
+    with turn(desk.trying):
+        checks = list(doctor.examine_destination(desk.settings, desk.store, name))
     desk.note(person.name, address, f"tried {name}")
     return checks

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 import shutil
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import urlencode
 
+import numpy as np
 from fastapi import APIRouter, File, Form, HTTPException, Query, Request, UploadFile
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
 from fastapi.templating import Jinja2Templates
 
 from dicom_sr_node import __version__, condition
@@ -27,21 +30,27 @@ from dicom_sr_node.store.accounts import Person, Role
 from dicom_sr_node.store.search import PAGE, Fate, Wanted
 from dicom_sr_node.web import access, acts, catalogue, neighbours, runs, staff, trials
 from dicom_sr_node.web.access import (
+    LARGEST,
     Administrator,
     AdministratorActs,
+    Number,
     OnDesk,
     Operator,
     OperatorActs,
+    Text,
     Viewer,
     ViewerActs,
     address_of,
 )
 from dicom_sr_node.web.acts import Act
 from dicom_sr_node.web.desk import Desk
-from dicom_sr_node.web.lightbox import What
+from dicom_sr_node.web.forms import Modest
+from dicom_sr_node.web.lightbox import Plane, What
+from dicom_sr_node.web.throttle import turn
 
-pages = APIRouter(include_in_schema=False)
+pages = APIRouter(include_in_schema=False, route_class=Modest)
 HERE = Path(__file__).parent
+_PIECE, _PATIENCE_S, _SLOWEST = 1 << 20, 30.0, 20_000  # bytes; bytes in a second
 _templates = Jinja2Templates(HERE / "templates")
 _ACT_NAMES = {
     Act.RETRY: "Retry",
@@ -80,19 +89,32 @@ _templates.env.globals |= {"version": __version__, "Role": Role, "act_names": _A
 def render(
     request: Request, template: str, person: Person | None = None, status: int = 200, **more: Any
 ) -> HTMLResponse:
-    """A page. `told`: what was just done, or why it was not."""
+    """A page. `told`: what was just done, or, with `well` False, why it was not."""
     desk = access.desk_of(request)
+    asked = request.query_params
+    well, told = asked.get("well") != "no", asked.get("told", "")
+    is_ours = hmac.compare_digest(asked.get("seal", "").encode(), _seal(desk, told, well).encode())
     values = {
         "person": person,
         "node": desk.settings.node.ae_title,
-        "told": request.query_params.get("told", ""),
+        "told": told if is_ours else "",
+        "well": well,
         **more,
     }
     return _templates.TemplateResponse(request, template, values, status_code=status)
 
 
-def _back(place: str, told: str = "") -> RedirectResponse:
-    return RedirectResponse(f"{place}{'?told=' + quote(told[:500]) if told else ''}", 303)
+def _back(desk: Desk, place: str, told: str = "", *, well: bool = True) -> RedirectResponse:
+    """To a page that says what was done; with a seal, so that nobody else can make a page say anything."""
+    if not told:
+        return RedirectResponse(place, 303)
+    told = told[:500]
+    fields = {"told": told, "well": "yes" if well else "no", "seal": _seal(desk, told, well)}
+    return RedirectResponse(f"{place}?{urlencode(fields)}", 303)
+
+
+def _seal(desk: Desk, told: str, well: bool) -> str:
+    return hmac.new(desk.seal, f"{well} {told}".encode("utf-8", "replace"), "sha256").hexdigest()
 
 
 # Now
@@ -136,16 +158,17 @@ def images(
     request: Request,
     desk: OnDesk,
     person: Viewer,
-    text: str = "",
-    accession: str = "",
-    name: str = "",
-    patient_id: str = "",
-    since: str = "",
-    until: str = "",
-    fate: str = "",
-    peer: str = "",
-    modality: str = "",
-    before: Annotated[int | None, Query(ge=1)] = None,
+    text: Text = "",
+    accession: Text = "",
+    name: Text = "",
+    patient_id: Text = "",
+    study_date: Text = "",
+    since: Text = "",
+    until: Text = "",
+    fate: Text = "",
+    peer: Text = "",
+    modality: Text = "",
+    before: Annotated[int | None, Query(ge=1, le=LARGEST)] = None,
 ) -> HTMLResponse:
     """Search and filters."""
     wanted = Wanted(
@@ -153,6 +176,7 @@ def images(
         accession=accession.strip(),
         name=name.strip(),
         patient_id=patient_id.strip(),
+        study_date=study_date.replace("-", "").strip(),
         since=_day(since, "since"),
         until=_day(until, "until", days=1),
         fate=_fate(fate),
@@ -162,7 +186,7 @@ def images(
     )
     rows = desk.store.search.images(wanted, PAGE + 1)
     fields = {key: value for key, value in request.query_params.items() if value and key != "before"}
-    peers = sorted({*desk.settings.peers, *desk.store.search.last_seen()})
+    peers = sorted({*desk.settings.destinations, *desk.store.search.last_seen()})
     more = rows[PAGE - 1]["id"] if len(rows) > PAGE else None
     return render(
         request, "images.html", person, rows=rows[:PAGE], fields=fields, fates=list(Fate), peer_names=peers, more=more
@@ -186,7 +210,7 @@ def _fate(text: str) -> Fate | None:
 
 
 @pages.get("/images/{image_id}")
-def image(request: Request, desk: OnDesk, person: Viewer, image_id: int) -> HTMLResponse:
+def image(request: Request, desk: OnDesk, person: Viewer, image_id: Number) -> HTMLResponse:
     """One image: its journal, its results, the viewer."""
     row = desk.store.search.image(image_id)
     outputs = desk.store.outputs.of_job(row["job_id"])
@@ -211,18 +235,23 @@ def image(request: Request, desk: OnDesk, person: Viewer, image_id: int) -> HTML
 
 
 @pages.post("/images/{image_id}/{act}")
-def act_on_image(request: Request, desk: OnDesk, person: OperatorActs, image_id: int, act: Act) -> RedirectResponse:
+def act_on_image(request: Request, desk: OnDesk, person: OperatorActs, image_id: Number, act: Act) -> RedirectResponse:
     """Retry, cancel, send again, ..."""
+    place = f"/images/{image_id}"
     try:
-        told = acts.on_image(desk, person, address_of(request), image_id, act)
+        return _back(desk, place, acts.on_image(desk, person, address_of(request), image_id, act))
     except NotFound as error:
-        told = str(error)
-    return _back(f"/images/{image_id}", told)
+        return _back(desk, place, str(error), well=False)
 
 
 @pages.get("/images/{image_id}/plane/{what}")
 def plane(
-    desk: OnDesk, person: Viewer, image_id: int, what: What, output: int | None = None, whole: bool = False
+    desk: OnDesk,
+    person: Viewer,
+    image_id: Number,
+    what: What,
+    output: Annotated[int | None, Query(ge=1, le=LARGEST)] = None,
+    whole: bool = False,
 ) -> Response:
     """Pixels for the viewer: little-endian uint16; a header says what they mean, as JSON."""
     source = acts.path_of_source(desk, image_id)
@@ -231,15 +260,23 @@ def plane(
         raise HTTPException(400, "Which result? Give output=NUMBER.")
     found = desk.lightbox.plane(what, source, result, whole=whole)
     said = {"shape": found.values.shape, "offset": found.offset, "factor": found.factor, "size": found.size}
-    headers = {
-        "X-Plane": json.dumps(said | {"showing": asdict(found.showing)}),
-        "Cache-Control": "private, max-age=600",
-    }
-    return Response(found.values.tobytes(), media_type="application/octet-stream", headers=headers)
+    said["showing"] = asdict(found.showing)
+    headers = {"X-Plane": json.dumps(said), "Content-Length": str(found.values.nbytes)}
+    return StreamingResponse(_pieces(desk, found), media_type="application/octet-stream", headers=headers)
+
+
+def _pieces(desk: Desk, found: Plane) -> Iterator[bytes]:
+    """The pixels of a plane, for as long as somebody takes them fast enough. Raises Busy."""
+    pixels, began = np.ascontiguousarray(found.values).view(np.uint8).ravel().data, time.monotonic()
+    with turn(desk.showing):
+        for at in range(0, len(pixels), _PIECE):
+            if time.monotonic() - began > _PATIENCE_S + at / _SLOWEST:
+                return
+            yield bytes(pixels[at : at + _PIECE])
 
 
 @pages.get("/images/{image_id}/verify/{output_id}")
-def verified(request: Request, desk: OnDesk, person: Viewer, image_id: int, output_id: int) -> HTMLResponse:
+def verified(request: Request, desk: OnDesk, person: Viewer, image_id: Number, output_id: Number) -> HTMLResponse:
     """The table of `srnode verify`, made now."""
     derived, source = acts.path_of_output(desk, image_id, output_id), acts.path_of_source(desk, image_id)
     return render(request, "verify.html", person, checks=desk.lightbox.verify(derived, source))
@@ -247,7 +284,11 @@ def verified(request: Request, desk: OnDesk, person: Viewer, image_id: int, outp
 
 @pages.get("/images/{image_id}/download")
 def download(
-    request: Request, desk: OnDesk, person: Operator, image_id: int, output: int | None = None
+    request: Request,
+    desk: OnDesk,
+    person: Operator,
+    image_id: Number,
+    output: Annotated[int | None, Query(ge=1, le=LARGEST)] = None,
 ) -> FileResponse:
     """The DICOM file of an image or of one of its results."""
     path = acts.taken_away(desk, person, address_of(request), image_id, output)
@@ -281,7 +322,7 @@ def try_rules(
         told = str(error)
     form = {"calling_ae": calling_ae, "called_ae": called_ae, "file": file.filename or ""}
     found = in_order(desk.settings.rules)
-    return render(request, "rules.html", person, rules=found, trial=trial, form=form, told=told)
+    return render(request, "rules.html", person, rules=found, trial=trial, form=form, told=told, well=False)
 
 
 @pages.get("/peers")
@@ -327,10 +368,9 @@ def act_on_models(
 ) -> RedirectResponse:
     """Activate, go back, shadow, canary."""
     try:
-        told = acts.on_models(desk, person, address_of(request), act, name, percent / 100)
+        return _back(desk, "/models", acts.on_models(desk, person, address_of(request), act, name, percent / 100))
     except NodeError as error:
-        told = str(error)
-    return _back("/models", told)
+        return _back(desk, "/models", str(error), well=False)
 
 
 @pages.get("/training")
@@ -383,9 +423,9 @@ def change_person(
     password: Annotated[str, Form()] = "",
 ) -> RedirectResponse:
     """Another role or password."""
-    return _on_people(
-        request, desk, person, f"changed account {name}", lambda: staff.change(desk, name, role, password)
-    )
+    changed = " and ".join(word for word, given in ((f"role to {role.lower()}", role), ("password", password)) if given)
+    what = f"changed account {name}: {changed}; its sessions have ended"
+    return _on_people(request, desk, person, what, lambda: staff.change(desk, name, role, password))
 
 
 @pages.post("/people/remove")
@@ -415,7 +455,7 @@ def revoke_token(
     request: Request, desk: OnDesk, person: AdministratorActs, token: Annotated[str, Form()]
 ) -> RedirectResponse:
     """A token lets nobody in any more."""
-    return _on_people(request, desk, person, "revoked a token", lambda: desk.store.accounts.revoke(token))
+    return _on_people(request, desk, person, f"revoked token {token[:12]}", lambda: desk.store.accounts.revoke(token))
 
 
 @pages.post("/password")
@@ -427,15 +467,17 @@ def own_password(
     new: Annotated[str, Form()],
 ) -> RedirectResponse:
     """Everybody's own; then one logs in again."""
-    _not_too_often(desk, person.name, address_of(request))
+    address = address_of(request)
+    _not_too_often(desk, person.name, address)
     if access.check(desk.store.accounts, person.name, old) is None:
-        return _back("/account", "That is not your password.")
+        return _back(desk, "/account", "That is not your password.", well=False)
+    _was_right(desk, person.name, address)
     try:
-        desk.store.accounts.change(person.name, password=access.hashed(new))
+        desk.store.accounts.change(person.name, password=access.hashed(new, person.name))
     except NodeError as error:
-        return _back("/account", str(error))
-    desk.note(person.name, address_of(request), "changed the own password")
-    return _back("/login", "Log in with the new password.")
+        return _back(desk, "/account", str(error), well=False)
+    desk.note(person.name, address, "changed the own password")
+    return _back(desk, "/login", "Log in with the new password.")
 
 
 @pages.get("/account")
@@ -444,55 +486,66 @@ def account(request: Request, desk: OnDesk, person: Viewer) -> HTMLResponse:
     return render(request, "account.html", person)
 
 
-def _on_people(request: Request, desk: Desk, person: Person, what: str, change: Any) -> RedirectResponse:
+def _on_people(
+    request: Request, desk: Desk, person: Person, what: str, change: Callable[[], object]
+) -> RedirectResponse:
+    """change: what it returns is no matter, unless it is False: there was nothing to change."""
     try:
-        change()
+        if change() is False:
+            return _back(desk, "/people", "There was nothing to change.", well=False)
     except NodeError as error:
-        return _back("/people", str(error))
+        return _back(desk, "/people", str(error), well=False)
     desk.note(person.name, address_of(request), what)
-    return _back("/people", f"Done: {what}.")
+    return _back(desk, "/people", f"Done: {what}.")
 
 
 # Coming and going
 
 
 @pages.get("/login")
-def login_page(request: Request, desk: OnDesk) -> Response:
-    """The form."""
+def login_page(request: Request, desk: OnDesk, to: Text = "") -> Response:
+    """The form. to: the page that was wanted."""
     if access.somebody(request):
-        return _back("/")
-    return render(request, "login.html", first=not desk.store.accounts.any())
+        return _back(desk, access.inside(to))
+    return render(request, "login.html", first=not desk.store.accounts.any(), to=access.inside(to))
 
 
 @pages.post("/login")
 def login(
-    request: Request, desk: OnDesk, name: Annotated[str, Form()] = "", password: Annotated[str, Form()] = ""
+    request: Request,
+    desk: OnDesk,
+    name: Annotated[str, Form()] = "",
+    password: Annotated[str, Form()] = "",
+    to: Annotated[str, Form()] = "",
 ) -> Response:
     """A session for whoever knows the password."""
     address = address_of(request)
     _not_too_often(desk, name, address)
     role = access.check(desk.store.accounts, name, password)
     if role is None:
-        desk.note(name[:64], address, "login failed")
-        return render(request, "login.html", status=401, told="Name or password is wrong.", name=name[:64], first=False)
-    desk.logins.forget(address)
-    return _enter(desk, name, role, address)
+        desk.note(name[:64], address, "login failed", failed=True)
+        told, to = "Name or password is wrong.", access.inside(to)
+        return render(request, "login.html", status=401, told=told, well=False, name=name[:64], first=False, to=to)
+    _was_right(desk, name, address)
+    return _enter(request, desk, name, role, access.inside(to))
 
 
 @pages.post("/logout")
 def logout(request: Request, desk: OnDesk, person: ViewerActs) -> RedirectResponse:
-    """The session ends."""
-    desk.store.accounts.end(request.cookies.get(access.COOKIE, ""))
+    """The session ends, and the browser forgets what it has kept."""
+    desk.store.accounts.end(access.secret_of(request))
     desk.note(person.name, address_of(request), "logout")
-    answer = _back("/login", "You are logged out.")
-    answer.delete_cookie(access.COOKIE)
+    answer = _back(desk, "/login", "You are logged out.")
+    answer.delete_cookie(access.cookie_name(desk.settings))
+    answer.headers["Clear-Site-Data"] = '"cache"'
     return answer
 
 
 @pages.get("/setup")
-def setup_page(request: Request, desk: OnDesk, key: str = "") -> HTMLResponse:
+def setup_page(request: Request, desk: OnDesk, key: Text = "") -> HTMLResponse:
     """The first account, for whoever has the link that was printed."""
-    _check_setup(desk, key)
+    if desk.store.accounts.who(key, PassKind.SETUP) is None:
+        raise _worthless()
     return render(request, "setup.html", key=key)
 
 
@@ -505,35 +558,53 @@ def setup(
     password: Annotated[str, Form()] = "",
 ) -> Response:
     """Make an administrator; the link is used up."""
-    _not_too_often(desk, "setup", address_of(request))
-    _check_setup(desk, key)
-    try:
-        staff.add(desk, name, Role.ADMINISTRATOR.name, password)
-    except NodeError as error:
-        return render(request, "setup.html", status=400, key=key, told=str(error), name=name[:64])
-    desk.store.accounts.end(key)
-    desk.note(name, address_of(request), "made the account of an administrator by the setup link")
-    return _enter(desk, name.strip(), Role.ADMINISTRATOR, address_of(request))
-
-
-def _check_setup(desk: Desk, key: str) -> None:
+    address = address_of(request)
+    _not_too_often(desk, "", address)
     if desk.store.accounts.who(key, PassKind.SETUP) is None:
-        raise HTTPException(403, "This link was used or is too old. `srnode users link` prints another one.")
+        raise _worthless()
+    try:
+        staff.add(desk, name, Role.ADMINISTRATOR.name, password, by_link=key)
+    except NotFound:
+        raise _worthless() from None
+    except NodeError as error:
+        return render(request, "setup.html", status=400, key=key, told=str(error), well=False, name=name[:64])
+    desk.note(name, address, "made the account of an administrator by the setup link")
+    return _enter(request, desk, name.strip(), Role.ADMINISTRATOR, "/")
 
 
-def _enter(desk: Desk, name: str, role: Role, address: str) -> RedirectResponse:
-    hours = desk.settings.web.session_hours
-    secret = desk.store.accounts.let_in(name, role, PassKind.SESSION, hours=hours)
-    desk.note(name, address, "login")
-    answer = _back("/")
-    secure = desk.settings.web.certificate is not None
-    answer.set_cookie(
-        access.COOKIE, secret, max_age=int(hours * 3600), httponly=True, samesite="strict", secure=secure, path="/"
-    )
+def _worthless() -> HTTPException:
+    return HTTPException(403, "This link was used or is too old. `srnode users link` prints another one.")
+
+
+def _enter(request: Request, desk: Desk, name: str, role: Role, to: str) -> RedirectResponse:
+    """A new session; the one that this browser had is over."""
+    web = desk.settings.web
+    desk.store.accounts.end(access.secret_of(request))
+    secret = desk.store.accounts.let_in(name, role, PassKind.SESSION, hours=web.session_hours)
+    desk.note(name, address_of(request), "login")
+    answer = _back(desk, to)
+    lasts, secure = int(web.session_hours * 3600), web.certificate is not None
+    cookie = access.cookie_name(desk.settings)
+    answer.set_cookie(cookie, secret, max_age=lasts, httponly=True, samesite="strict", secure=secure, path="/")
     return answer
 
 
 def _not_too_often(desk: Desk, name: str, address: str) -> None:
-    wait_s = max(desk.logins.wait_s(address), desk.names.wait_s(name[:64]))
+    """Guesses: of an address, and of its network at one name. Nobody can lock somebody else out from elsewhere."""
+    wait_s = desk.logins.wait_s(address)
+    if not wait_s and name:
+        wait_s = desk.names.wait_s(_at(name, address))
     if wait_s:
+        if not desk.alarms.wait_s(address):
+            desk.note(name[:64] or "setup", address, "login refused: too many tries", failed=True)
         raise HTTPException(429, f"Too many tries: wait {wait_s:.0f} seconds.", {"Retry-After": str(int(wait_s) + 1)})
+
+
+def _was_right(desk: Desk, name: str, address: str) -> None:
+    """That try was no guess."""
+    desk.logins.undo(address)
+    desk.names.undo(_at(name, address))
+
+
+def _at(name: str, address: str) -> str:
+    return f"{name[:64]} {access.network_of(address)}"

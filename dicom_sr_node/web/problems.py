@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,13 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from dicom_sr_node import log
-from dicom_sr_node.errors import NodeError, NotFound, Unreadable
+from dicom_sr_node.errors import Busy, NodeError, NotFound, Unreadable
 from dicom_sr_node.web.access import LoginNeeded
 
 _log = log.get("web")
 JSON = "application/problem+json"
 API = "/api/"
-_SCHEMA = {
+SCHEMA = {
+    "title": "Problem",
     "type": "object",
     "required": ["type", "title", "status", "detail"],
     "properties": {
@@ -32,7 +34,7 @@ _SCHEMA = {
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For the `responses` of a route."""
-    content = {JSON: {"schema": _SCHEMA}}
+    content = {JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
@@ -41,9 +43,10 @@ def install(app: FastAPI) -> None:
     app.exception_handler(HTTPException)(_http)
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(NotFound)(_not_found)
+    app.exception_handler(Busy)(_busy)
     app.exception_handler(NodeError)(_refused)
     app.exception_handler(LoginNeeded)(_login)
-    app.exception_handler(SQLAlchemyError)(_database)
+    app.exception_handler(SQLAlchemyError)(database)
 
 
 def answer(request: Request, status: int, detail: str, headers: dict[str, str] | None = None) -> Response:
@@ -73,14 +76,26 @@ def _not_found(request: Request, error: NotFound) -> Response:
     return answer(request, 404, str(error))
 
 
+def _busy(request: Request, error: Busy) -> Response:
+    return answer(request, 503, str(error), {"Retry-After": "2"})
+
+
 def _refused(request: Request, error: NodeError) -> Response:
     return answer(request, 400 if isinstance(error, Unreadable) else 409, str(error))
 
 
 def _login(request: Request, error: LoginNeeded) -> Response:
-    return RedirectResponse("/login", 303)
+    wanted = str(error)
+    return RedirectResponse(f"/login?{urlencode({'to': wanted})}" if wanted != "/" else "/login", 303)
 
 
-def _database(request: Request, error: SQLAlchemyError) -> Response:
+def unforeseen(request: Request, error: Exception) -> Response:
+    """A fault of ours: in the log, without its words."""
+    _log.error("not answered", extra={"why": log.kind_of(error)})
+    return answer(request, 500, "The node has made a mistake; its log says where.")
+
+
+def database(request: Request, error: SQLAlchemyError) -> Response:
+    """It is away, or locked."""
     _log.error("database", extra={"why": log.kind_of(error)})
     return answer(request, 503, "The database does not answer: try again.", {"Retry-After": "5"})

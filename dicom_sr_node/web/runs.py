@@ -60,7 +60,9 @@ def _last_line(metrics: Path) -> dict[str, Any]:
     for line in reversed(lines):
         try:
             found = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(found, dict):
             continue
         return {key: value for key, value in found.items() if isinstance(value, int | float | str)}
     return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from threading import Event
@@ -14,18 +15,23 @@ from dicom_sr_node.errors import NodeError
 from dicom_sr_node.settings import Settings
 from dicom_sr_node.store.accounts import Accounts, Kind, Role
 from dicom_sr_node.web.access import SETUP_HOURS
+from dicom_sr_node.web.connections import Connection
 from dicom_sr_node.web.desk import Desk
 from dicom_sr_node.web.site import site
 
 _log = log.get("web")
 _END_S = 5.0
+_NICE = 10  # who looks on waits for who receives
 
 
 def serve(desk: Desk, stop: Event) -> None:
     """Until `stop` is set. Raises NodeError where the port is taken."""
+    os.nice(_NICE)
     web = desk.settings.web
     config = uvicorn.Config(
         site(desk),
+        http=type("Connections", (Connection,), {"unlimited": web.proxies}),
+        ws="none",
         host=web.host,
         port=web.port,
         ssl_certfile=web.certificate,
@@ -34,7 +40,8 @@ def serve(desk: Desk, stop: Event) -> None:
         access_log=False,  # addresses of pages hold what was searched for
         server_header=False,
         date_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(web.proxies),
+        forwarded_allow_ips=list(web.proxies),
         timeout_keep_alive=15,
         timeout_graceful_shutdown=int(_END_S),
         limit_concurrency=200,

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_sr_node import __version__
+from dicom_sr_node.errors import Busy
+from dicom_sr_node.store.accounts import Role
 from dicom_sr_node.web import problems
-from dicom_sr_node.web.access import address_of, anybody
+from dicom_sr_node.web.access import address_of, anybody, not_enough
 from dicom_sr_node.web.api import api
 from dicom_sr_node.web.desk import Desk
 from dicom_sr_node.web.monitoring import monitoring
 from dicom_sr_node.web.pages import HERE, pages
+from dicom_sr_node.web.throttle import turn
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _MOST_BODY = 64 << 10  # bytes, of everything but a dropped file
@@ -52,13 +59,32 @@ def site(desk: Desk) -> FastAPI:
     app.include_router(pages)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     problems.install(app)
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's, with the schema of problem documents."""
+    if app.openapi_schema is None:
+        app.openapi_schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        app.openapi_schema["components"]["schemas"]["Problem"] = problems.SCHEMA
+    return app.openapi_schema
 
 
 async def _guarded(request: Request, go_on: Next) -> Response:
     """Before and after every request: who may ask at all, how often, how much; and the headers of every answer."""
-    refusal = _refusal(request)
-    response = problems.answer(request, *refusal) if refusal else await go_on(request)
+    try:
+        response = await _answered(request, go_on)
+    except SQLAlchemyError as error:
+        response = problems.database(request, error)
+    except Busy as error:
+        response = problems.answer(request, 503, str(error), {"Retry-After": "2"})
+    except Exception as error:
+        response = problems.unforeseen(request, error)
+    if request.url.scheme == "https":
+        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     if not request.url.path.startswith("/static/"):
@@ -66,9 +92,24 @@ async def _guarded(request: Request, go_on: Next) -> Response:
     return response
 
 
+async def _answered(request: Request, go_on: Next) -> Response:
+    if refusal := _refusal(request):
+        return problems.answer(request, *refusal)
+    if request.url.path not in _UPLOADS or request.method != "POST":
+        return await go_on(request)
+    person = await run_in_threadpool(anybody, request)  # before a large body is read
+    if person is None:
+        told = "Log in, or give a token, before you send a file."
+        return problems.answer(request, 401, told, {"WWW-Authenticate": "Bearer"})
+    if why := not_enough(person, Role.OPERATOR):
+        return problems.answer(request, 403, why)
+    with turn(request.app.state.desk.uploading):
+        return await go_on(request)
+
+
 def _refusal(request: Request) -> tuple[int, str, dict[str, str]] | None:
     desk: Desk = request.app.state.desk
-    host = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    host = _parts(f"//{request.headers.get('host', '')}").hostname or ""
     if not _is_ours(desk, host):
         return 421, f"This node is not called {host[:100]!r}: see web.names in its configuration.", {}
     if wait_s := desk.requests.wait_s(address_of(request)):
@@ -80,12 +121,20 @@ def _refusal(request: Request) -> tuple[int, str, dict[str, str]] | None:
         return 411, "Say how long the body is: Content-Length.", {}
     if not length.isdecimal() or int(length) > most:
         return 413, f"The body is larger than {most} bytes.", {}
-    if uploads and anybody(request) is None:
-        return 401, "Log in, or give a token, before you send a file.", {"WWW-Authenticate": "Bearer"}
     origin = request.headers.get("origin")
-    if request.method not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != request.headers.get("host"):
+    if request.method not in ("GET", "HEAD") and origin and _parts(origin).netloc != request.headers.get("host"):
         return 403, "This request comes from another site.", {}
     return None
+
+
+def _parts(url: str) -> SplitResult:
+    """Nothing of what is no address."""
+    try:
+        found = urlsplit(url)
+        _ = found.hostname
+    except ValueError:
+        return SplitResult("", "", "", "", "")
+    return found
 
 
 def _is_ours(desk: Desk, host: str) -> bool:

@@ -12,18 +12,19 @@ from dicom_sr_node.web.desk import Desk
 _NAME = re.compile(r"[\w.@+-]{1,64}")
 
 
-def add(desk: Desk, name: str, role: str, password: str) -> None:
+def add(desk: Desk, name: str, role: str, password: str, *, by_link: str | None = None) -> None:
     """A new account. Raises NodeError."""
     if not _NAME.fullmatch(name.strip()):
         raise NodeError("a name has 1 to 64 letters, digits or any of . @ + - _")
-    desk.store.accounts.add(name.strip(), role_of(role), access.hashed(password))
+    hashed = access.hashed(password, name.strip())
+    desk.store.accounts.add(name.strip(), role_of(role), hashed, by_link=by_link)
 
 
 def change(desk: Desk, name: str, role: str, password: str) -> None:
     """Another role, another password, or both. Raises NodeError."""
     if not role and not password:
         raise NodeError("nothing was to be changed: give a role or a password")
-    hashed = access.hashed(password) if password else None
+    hashed = access.hashed(password, name) if password else None
     desk.store.accounts.change(name, role=role_of(role) if role else None, password=hashed)
 
 

@@ -1,10 +1,14 @@
-"""So many times within so many seconds, and no more."""
+"""So many times within so many seconds, and so many at a time."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dicom_sr_node.errors import Busy
 
 _MOST_KEYS = 10_000  # a flood of invented names pushes the oldest out
 
@@ -32,7 +36,19 @@ class Throttle:
             times.append(now)
             return 0.0
 
-    def forget(self, key: str) -> None:
-        """Begin anew: it was the right password."""
+    def undo(self, key: str) -> None:
+        """The last one does not count: it was the right password."""
         with self._lock:
-            self._times.pop(key, None)
+            if times := self._times.get(key):
+                times.pop()
+
+
+@contextmanager
+def turn(seats: threading.Semaphore) -> Iterator[None]:
+    """One of a few that may do this at a time; nobody waits. Raises Busy."""
+    if not seats.acquire(blocking=False):
+        raise Busy("Others are at this just now: try again in a moment.")
+    try:
+        yield
+    finally:
+        seats.release()

@@ -73,7 +73,7 @@ def _said(source: Dataset) -> dict[str, str]:
 def of_upload(desk: Desk, upload: BinaryIO, calling_ae: str, called_ae: str) -> Trial:
     """Of a dropped file, as if it had come from one AE title to another. Raises Unreadable, DecoderDied."""
     origin = Origin(calling_ae=calling_ae.strip(), called_ae=called_ae.strip() or desk.settings.node.ae_title)
-    with desk.uploading, _kept(desk, upload) as path:
+    with _kept(desk, upload) as path:
         return _run(desk, path, origin)
 
 

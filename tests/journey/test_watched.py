@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
+from typing import cast
 
 import pytest
 from kit import Node, Outbox, image, save, started, wait_until
 
 from dicom_sr_node.receive.watched import CALLER, Watched
-from dicom_sr_node.records import Origin, State
+from dicom_sr_node.records import Identity, Origin, State
 
 
 def watched(outbox: Outbox, folder: Path) -> Watched:
@@ -73,4 +75,54 @@ def test_a_file_stays_while_its_row_cannot_be_written(tmp_path: Path) -> None:
         look.look(fail)
     assert path.exists()
     assert len(outbox.spool.names("in")) == 1, "each try leaves a copy"
+    outbox.close()
+
+
+def test_half_a_character_stops_neither_the_folder_nor_the_receiver_nor_the_worker(tmp_path: Path) -> None:
+    """A character set that is no DICOM one makes text that neither SQLite nor UTF-8 can hold."""
+    folder = tmp_path / "incoming"
+    more = f'[watch]\nfolder = "{folder}"\n[[rules]]\nname = "er"\nmatch.station = ["ER"]\n'
+    node = Node.configure(tmp_path, more=more)
+    paths = []
+    for number, keyword in enumerate(("StationName", "PatientID", "AccessionNumber"), start=1):
+        ds = image(32, number=number)
+        ds.SpecificCharacterSet = "ISO_IR 100"
+        setattr(ds, keyword, "+2AA-")
+        path = save(ds, tmp_path / f"b{number}.dcm")
+        path.write_bytes(path.read_bytes().replace(b"ISO_IR 100", b"utf_7     "))
+        paths.append(path)
+    good = image(32, number=9)
+    good.StationName = "ER"
+    with started(node):
+        wait_until(folder.is_dir, 20, "the folder")
+        node.storescu(*paths)
+        for path in paths:
+            folder.joinpath(path.name).write_bytes(path.read_bytes())
+        save(good, folder / "z.dcm")
+        jobs = node.wait(jobs=4)
+        wait_until(lambda: not [path for path in folder.iterdir() if path.is_file()], 30, "the folder is empty")
+        node.fsck()
+    assert Counter(job["state"] for job in jobs) == {State.DONE: 1, State.SKIPPED: len(jobs) - 1}
+    assert "ended by an error" not in node.log.read_text()
+
+
+def test_a_file_of_which_nothing_can_be_written_down_makes_room_for_the_others(tmp_path: Path) -> None:
+    outbox = Outbox.of(Node.configure(tmp_path).settings)
+    folder = tmp_path / "incoming"
+    look = watched(outbox, folder)
+    folder.mkdir()
+    for number, name in enumerate("ab", start=1):
+        save(image(32, number=number), folder / f"{name}.dcm")
+    bad = str(image(32, number=1).SOPInstanceUID)
+
+    def commit(*arguments: object) -> int:
+        if cast(Identity, arguments[0]).sop_instance_uid == bad:
+            raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+        return 1
+
+    look.look(commit)
+    assert look.look(commit) == 2
+    assert [path.name for path in folder.iterdir() if path.is_file()] == []
+    assert [path.name.rpartition("-")[2] for path in (folder / "refused").iterdir()] == ["a.dcm"]
+    assert len(outbox.spool.names("in")) == 1
     outbox.close()

@@ -84,6 +84,14 @@ def test_an_uncaught_error_tells_its_place_only() -> None:
     assert "ended by an error error=ValueError" in done.stderr
 
 
+def test_a_command_that_fails_unforeseen_tells_its_place_only() -> None:
+    code = f"from dicom_sr_node import cli; cli.cli = lambda: int('{SENTINEL}'); cli.main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert SENTINEL not in done.stderr
+    assert "ended by an error error=ValueError" in done.stderr
+
+
 def test_a_value_stays_on_its_line(told: Told) -> None:
     log.get("test").warning("caller", extra={"title": "A\r\nroot: all is well"})
     text = told()

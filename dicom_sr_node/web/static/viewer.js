@@ -78,9 +78,9 @@ class Viewer {
   }
 
   tell() {
-    const size = (plane) => `${plane.size[1]} x ${plane.size[0]}`, { factor } = this.source;
-    const reduced = factor > 1 ? `both reduced to the same ${this.source.columns} x ${this.source.rows}; zoom in for all pixels` : "all pixels";
-    this.say(`Original ${size(this.source)}, result ${size(this.result)}: ${reduced}. ${this.source.showing.note}`);
+    const size = (plane) => `${plane.size[1]} x ${plane.size[0]}${plane.factor > 1 ? ` (shown at 1 : ${plane.factor})` : ""}`;
+    const more = this.result.factor > 1 ? " Zoom in for all pixels." : "";
+    this.say(`Original ${size(this.source)}, result ${size(this.result)}.${more} ${this.source.showing.note}`);
   }
 
   async loadAdded() {
@@ -138,7 +138,7 @@ class Viewer {
     part(this.result, this.divider, canvas.width);
     if (this.control("added").checked && this.added) part(this.added, this.divider, canvas.width);
     this.drawDivider(context, ratio);
-    if (this.scale * this.source.factor > 1.5 && this.source.factor > 1) this.refine();
+    if (this.isCoarse(this.source) || this.isCoarse(this.result)) this.refine();
   }
 
   drawDivider(context, ratio) {
@@ -157,6 +157,10 @@ class Viewer {
     context.fillRect(this.divider - ratio, 0, 2 * ratio, this.canvas.height);
     words("ORIGINAL", this.divider - 2 * ratio, "right");
     words("AI-ENHANCED", this.divider + 2 * ratio, "left");
+  }
+
+  isCoarse(plane) {
+    return plane.factor > 1 && (plane.factor * this.source.size[1] * this.scale) / plane.size[1] > 1.5;
   }
 
   // The screen shows more than the reduced planes hold: fetch all pixels, once.

@@ -1,0 +1,35 @@
+"""The worker outlives what it cannot write down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from kit import Node, Outbox, identity_of, image
+
+from dicom_sr_node.answers import Ended
+from dicom_sr_node.records import Origin, State
+from dicom_sr_node.worker import Worker
+
+
+def test_an_answer_that_cannot_be_written_down_is_a_failure_of_its_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outbox = Outbox.of(Node.configure(tmp_path).settings)
+    stored = outbox.spool.keep("in", [b"x"])
+    origin = Origin(calling_ae="MOD")
+    outbox.store.instances.receive(identity_of(image(32)), stored, transfer_syntax_uid="1", origin=origin)
+    held = outbox.store.jobs.claim("w", 60)
+    assert held is not None
+
+    def refuse(*arguments: object, **more: object) -> None:
+        raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+
+    monkeypatch.setattr(outbox.store.jobs, "end", refuse)
+    store = outbox.store
+    worker = Worker(outbox.settings, outbox.spool, store.instances, store.jobs, store.service, "w")
+    worker._write_down(held, Ended(State.SKIPPED, "no rule"))
+    job = store.jobs.get(held.id)
+    assert (job.state, job.failures) == (State.READY, 1)
+    assert "UnicodeEncodeError" in job.reason
+    outbox.close()
