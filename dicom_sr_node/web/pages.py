@@ -6,7 +6,7 @@ import hmac
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 from fastapi import APIRouter, File, Form, HTTPException, Query, Request, UploadFile
-from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 
 from dicom_sr_node import __version__, condition
@@ -45,12 +45,11 @@ from dicom_sr_node.web.access import (
 from dicom_sr_node.web.acts import Act
 from dicom_sr_node.web.desk import Desk
 from dicom_sr_node.web.forms import Modest
-from dicom_sr_node.web.lightbox import Plane, What
-from dicom_sr_node.web.throttle import turn
+from dicom_sr_node.web.lightbox import What
+from dicom_sr_node.web.pixels import Pixels
 
 pages = APIRouter(include_in_schema=False, route_class=Modest)
 HERE = Path(__file__).parent
-_PIECE, _PATIENCE_S, _SLOWEST = 1 << 20, 30.0, 20_000  # bytes; bytes in a second
 _templates = Jinja2Templates(HERE / "templates")
 _ACT_NAMES = {
     Act.RETRY: "Retry",
@@ -261,18 +260,8 @@ def plane(
     found = desk.lightbox.plane(what, source, result, whole=whole)
     said = {"shape": found.values.shape, "offset": found.offset, "factor": found.factor, "size": found.size}
     said["showing"] = asdict(found.showing)
-    headers = {"X-Plane": json.dumps(said), "Content-Length": str(found.values.nbytes)}
-    return StreamingResponse(_pieces(desk, found), media_type="application/octet-stream", headers=headers)
-
-
-def _pieces(desk: Desk, found: Plane) -> Iterator[bytes]:
-    """The pixels of a plane, for as long as somebody takes them fast enough. Raises Busy."""
-    pixels, began = np.ascontiguousarray(found.values).view(np.uint8).ravel().data, time.monotonic()
-    with turn(desk.showing):
-        for at in range(0, len(pixels), _PIECE):
-            if time.monotonic() - began > _PATIENCE_S + at / _SLOWEST:
-                return
-            yield bytes(pixels[at : at + _PIECE])
+    pixels = np.ascontiguousarray(found.values).view(np.uint8).ravel().data
+    return Pixels(pixels, desk.showing, {"X-Plane": json.dumps(said)})
 
 
 @pages.get("/images/{image_id}/verify/{output_id}")
