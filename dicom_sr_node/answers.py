@@ -49,6 +49,7 @@ class Made:
     quality: Mapping[str, object]
     dropped: tuple[str, ...]  # elements of the source that are not in the derived image, by name
     left_out: tuple[str, ...] = ()  # why some of what the rule asks for was not made
+    rule: str = ""  # that took it
 
 
 @dataclass(frozen=True)

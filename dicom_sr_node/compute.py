@@ -82,7 +82,7 @@ class Computer:
         if task.shadow:
             kept += self._shadow(task, made.results[0])
         first = made.results[0]
-        return Made(tuple(kept), first.quality.numbers, first.image.dropped, made.left_out)
+        return Made(tuple(kept), first.quality.numbers, first.image.dropped, made.left_out, made.rule.name)
 
     def _shadow(self, task: Task, sent: Derived) -> list[Kept]:
         """What other weights make of the same image, and how far that is from what is sent.

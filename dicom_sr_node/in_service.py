@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from dicom_sr_node.errors import NotFound
 from dicom_sr_node.models import AUTOMATIC, Shelf
-from dicom_sr_node.store.service import CANARY, SHADOW, Service
+from dicom_sr_node.store.service import AS_CONFIGURED, CANARY, SHADOW, Service
 
 
 class ModelAct(StrEnum):
@@ -20,6 +20,7 @@ class ModelAct(StrEnum):
     END_CANARY = "end-canary"
 
 
+_CONFIGURED = "What the configuration names"
 _OF_WEIGHTS = (ModelAct.ACTIVATE, ModelAct.SHADOW, ModelAct.CANARY)
 
 
@@ -30,9 +31,9 @@ def change(service: Service, shelf: Shelf, act: ModelAct, name: str = "", share:
     match act:
         case ModelAct.ACTIVATE:
             service.activate(name)
-            return f"{name} is active from the next image on."
+            return f"{name or _CONFIGURED} is active from the next image on."
         case ModelAct.ROLLBACK:
-            return f"{service.rollback() or 'What the configuration names'} is active again from the next image on."
+            return f"{service.rollback() or _CONFIGURED} is active again from the next image on."
         case ModelAct.SHADOW:
             service.shadow(name)
             return f"{name} runs beside the active weights; its results stay here."
@@ -48,7 +49,9 @@ def change(service: Service, shelf: Shelf, act: ModelAct, name: str = "", share:
 
 
 def _ensure_there(shelf: Shelf, name: str, *, automatic: bool) -> None:
-    """By name, never by path: all machines of a node must find them."""
+    """By name, never by path: all machines of a node must find them. automatic: AUTOMATIC and AS_CONFIGURED will do."""
+    if automatic and name == AS_CONFIGURED:
+        return
     known = shelf.names()
     if name not in known and not (automatic and name == AUTOMATIC):
         raise NotFound(f"no weights {name!r}; known names: {', '.join(known)}; see `srnode models install`")

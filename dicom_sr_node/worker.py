@@ -150,8 +150,9 @@ class Worker:
             self._end_child()  # it computes for nobody
             _log.warning("fenced", extra={"job": held.id, "why": error})
             return
-        self._write_down(held, said)
-        told = {"job": held.id, "outcome": type(said).__name__, "seconds": round(time.monotonic() - started, 2)}
+        took_s = time.monotonic() - started
+        self._write_down(held, said, took_s)
+        told = {"job": held.id, "outcome": type(said).__name__, "seconds": round(took_s, 2)}
         if isinstance(said, Made):
             told["dropped"] = ",".join(said.dropped) or "-"
         _log.info("worked", extra=told)
@@ -179,21 +180,21 @@ class Worker:
                 self._jobs.renew(held, lease_s)
                 renew_at = time.monotonic() + lease_s / 4
 
-    def _write_down(self, held: Job, said: Made | Ended | Failed | None) -> None:
+    def _write_down(self, held: Job, said: Made | Ended | Failed | None, took_s: float) -> None:
         """As `_end`; an answer that cannot be written down is a failure of this image, and not of the worker."""
         try:
-            self._end(held, said)
+            self._end(held, said, took_s)
         except (NodeError, SQLAlchemyError, OSError):
             raise
         except Exception as error:
             _log.exception("not written down", extra={"job": held.id})
             self._end(held, Failed(f"what became of it cannot be written down: {log.kind_of(error)}"))
 
-    def _end(self, held: Job, said: Made | Ended | Failed | None) -> None:
+    def _end(self, held: Job, said: Made | Ended | Failed | None, took_s: float = 0.0) -> None:
         """Write down how a try ended (None: not finished, no failure); what somebody else took over is dropped."""
         try:
             if isinstance(said, Made):
-                for stored in self._jobs.done(held, said):
+                for stored in self._jobs.done(held, said, took_s):
                     self._spool.discard("outbox", stored.name)
                 failpoints.hit("work.committed")
             elif isinstance(said, Ended):

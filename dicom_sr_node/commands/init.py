@@ -53,13 +53,7 @@ def init(
     if path.exists():
         raise NodeError(f"{path} exists: name another file, or remove it")
     say("Enter takes what stands in [brackets].")
-    node = {
-        "ae_title": typer.prompt("AE title of this node", default="SRNODE"),
-        "data_dir": typer.prompt("Folder for database and images", default=str(Path("/var/lib/srnode"))),
-        "host": typer.prompt("Address to listen on (0.0.0.0: all of this machine)", default="0.0.0.0"),  # noqa: S104
-        "port": typer.prompt("DICOM port", default=11112, type=int),
-    }
-    text = _HEAD.format(**{key: json.dumps(value) for key, value in node.items()})
+    text = _ask_node()
     if typer.confirm("Shall results go to a PACS (else to a folder)?", default=True):
         text += _ask_peer("PACS", "PACS", text, ", where results go") + _RULE.format(name="PACS")
     number = 1
@@ -71,6 +65,24 @@ def init(
     say(f"{path} is written. Next:")
     for command in ("doctor", "serve"):
         say(f"  srnode -c {path} {command}")
+
+
+def _ask_node() -> str:
+    """Its sections; asked again until the settings take them."""
+    while True:
+        node = {
+            "ae_title": typer.prompt("AE title of this node", default="SRNODE"),
+            "data_dir": typer.prompt("Folder for database and images", default=str(Path("/var/lib/srnode"))),
+            "host": typer.prompt("Address to listen on (0.0.0.0: all of this machine)", default="0.0.0.0"),  # noqa: S104
+            "port": typer.prompt("DICOM port", default=11112, type=int),
+        }
+        text = _HEAD.format(**{key: json.dumps(value) for key, value in node.items()})
+        try:
+            _checked(text)
+        except ConfigRefused as error:
+            say(f"{error}; once more, please")
+            continue
+        return text
 
 
 def _ask_peer(name: str, what: str, before: str, comment: str) -> str:

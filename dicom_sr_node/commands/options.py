@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,6 +15,9 @@ from rich.table import Table
 
 from dicom_sr_node import configuration
 from dicom_sr_node.settings import Settings
+
+if TYPE_CHECKING:
+    from dicom_sr_node.app import Store
 
 FAILED, REFUSED = 1, 3  # exit codes; 0 is done, 2 usage
 
@@ -55,6 +59,21 @@ def table(*headings: str) -> Table:
     for heading in headings:
         made.add_column(heading)
     return made
+
+
+def who() -> str:
+    """Whoever types the command, for journal and audit trail."""
+    try:
+        return f"{getpass.getuser()} (command line)"
+    except (OSError, KeyError):  # a user id without a name
+        return "command line"
+
+
+def note(settings: Settings, store: Store, what: str) -> None:
+    """Into the audit trail: somebody has changed something."""
+    from dicom_sr_node import audit
+
+    store.audit.add(audit.acted(settings, who(), "", what))
 
 
 def local(seconds: float) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dicom_sr_node.commands.options import Config, Json, console, load, local, say, show, table
+from dicom_sr_node.commands.options import Config, Json, console, load, local, note, say, show, table
 
 users_cli = typer.Typer(help="Who may look into the dashboard.", no_args_is_help=True)
 
@@ -34,7 +34,9 @@ def users_link(context: typer.Context, as_json: Json = False, config: Config = N
     from dicom_sr_node.web.serving import setup_link
 
     settings = load(context, config)
-    link = setup_link(settings, app.store(settings, must_exist=True).accounts)
+    store = app.store(settings, must_exist=True)
+    link = setup_link(settings, store.accounts)
+    note(settings, store, "printed a setup link")
     show(as_json, {"link": link}, lambda: say(link))
 
 
@@ -48,5 +50,8 @@ def users_remove(
     """Remove an account with all its sessions and tokens."""
     from dicom_sr_node import app
 
-    app.store(load(context, config), must_exist=True).accounts.remove(name)
+    settings = load(context, config)
+    store = app.store(settings, must_exist=True)
+    store.accounts.remove(name)
+    note(settings, store, f"removed account {name}")
     show(as_json, {"removed": name}, lambda: say(f"{name} is removed"))

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from textwrap import shorten
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from dicom_sr_node.commands.options import FAILED, Config, Json, console, load, local, say, show, table
+from dicom_sr_node.commands.options import FAILED, Config, Json, console, load, local, note, say, show, table, who
 from dicom_sr_node.errors import NotFound
 from dicom_sr_node.records import Kind, State
 
+if TYPE_CHECKING:
+    from dicom_sr_node.app import Store
+
 cli = typer.Typer()
+_MOST_REASON = 80  # characters in a list
 SHOWN_REFUSALS = 10
 ENOUGH = "enough room"
 jobs_cli = typer.Typer(help="The queue: one job for each image that was received.", no_args_is_help=True)
@@ -41,7 +46,10 @@ def status(context: typer.Context, as_json: Json = False, config: Config = None)
         "condition": [vars(trouble) for trouble in condition.look(settings, store).troubles],
         "disk": _room(settings.node.spool, settings.disk.reserve_mb),
         "refused": [
-            {**caller, "line_to_add": line_to_add(caller["calling_ae"], caller["address"], caller["why"])}
+            {
+                **caller,
+                "line_to_add": line_to_add(caller["calling_ae"], caller["address"], caller["why"], settings.peers),
+            }
             for caller in store.refused.ls()[:SHOWN_REFUSALS]
         ],
     }
@@ -89,7 +97,7 @@ def _print_status(found: dict[str, Any]) -> None:
     for caller in found["refused"]:
         say(f"refused {caller['times']} times: {caller['calling_ae']!r} from {caller['address']}: {caller['why']}")
         if caller["line_to_add"]:
-            say(f"  last at {local(caller['last_at'])}; to allow it, add to the configuration:")
+            say(f"  last at {local(caller['last_at'])}; to allow it, in the configuration:")
             for line in caller["line_to_add"].splitlines():
                 say(f"    {line}")
 
@@ -117,7 +125,7 @@ def jobs_ls(
                 row["modality"],
                 row["state"],
                 row["attempt"],
-                row["reason"],
+                shorten(row["reason"], _MOST_REASON, placeholder=" ..."),  # `jobs show` has all of it
             )
             rows_shown.add_row(*(escape(str(value)) for value in told))
         console.print(rows_shown if rows else "no job")
@@ -160,35 +168,29 @@ def jobs_show(context: typer.Context, job: int, as_json: Json = False, config: C
 
 @jobs_cli.command("retry")
 def jobs_retry(context: typer.Context, jobs: list[int], as_json: Json = False, config: Config = None) -> None:
-    """Start dead or skipped jobs again; for a job that is done, send again what could not be delivered."""
-    from dicom_sr_node import app
+    """Start dead or skipped jobs again; for a job that is done, send at once what is dead or waits."""
 
-    store = app.store(load(context, config), must_exist=True)
-
-    def one(job: int) -> str:
+    def one(store: Store, job: int) -> str:
         if store.jobs.get(job).state == State.DONE:
-            count = store.deliveries.retry(job)
+            count = store.deliveries.retry(job, f"by {who()}")
             if not count:
-                raise NotFound(f"job {job} is done and none of its deliveries is dead")
+                raise NotFound(f"job {job} is done and everything of it is delivered")
             return f"{count} deliveries will be tried again"
-        store.jobs.retry(job)
+        store.jobs.retry(job, f"by {who()}")
         return "ready"
 
-    _for_each(jobs, one, as_json)
+    _change(context, config, as_json, jobs, "retry", one)
 
 
 @jobs_cli.command("cancel")
 def jobs_cancel(context: typer.Context, jobs: list[int], as_json: Json = False, config: Config = None) -> None:
     """Take waiting or running jobs off the queue; the images stay."""
-    from dicom_sr_node import app
 
-    store = app.store(load(context, config), must_exist=True)
-
-    def one(job: int) -> str:
-        store.jobs.cancel(job)
+    def one(store: Store, job: int) -> str:
+        store.jobs.cancel(job, f"by {who()}")
         return "cancelled"
 
-    _for_each(jobs, one, as_json)
+    _change(context, config, as_json, jobs, "cancel", one)
 
 
 @jobs_cli.command("hold")
@@ -200,15 +202,12 @@ def jobs_hold(
     config: Config = None,
 ) -> None:
     """Keep the images of these jobs and their results for ever: retention does not remove them."""
-    from dicom_sr_node import app
 
-    store = app.store(load(context, config), must_exist=True)
-
-    def one(job: int) -> str:
-        store.instances.hold(store.jobs.get(job).instance_id, not release)
+    def one(store: Store, job: int) -> str:
+        store.instances.hold(store.jobs.get(job).instance_id, not release, f"by {who()}")
         return "no longer held" if release else "held"
 
-    _for_each(jobs, one, as_json)
+    _change(context, config, as_json, jobs, "release" if release else "hold", one)
 
 
 @jobs_cli.command("export")
@@ -240,6 +239,28 @@ def jobs_export(
         return f"{', '.join(files)} in {output}"
 
     _for_each(jobs, one, as_json)
+
+
+def _change(
+    context: typer.Context,
+    config: Path | None,
+    as_json: bool,
+    jobs: list[int],
+    what: str,
+    act: Callable[[Store, int], str],
+) -> None:
+    """Act on each job, under the name of whoever types this."""
+    from dicom_sr_node import app
+
+    settings = load(context, config)
+    store = app.store(settings, must_exist=True)
+
+    def noted(job: int) -> str:
+        told = act(store, job)
+        note(settings, store, f"{what} image {store.jobs.get(job).instance_id}")
+        return told
+
+    _for_each(jobs, noted, as_json)
 
 
 def _for_each(jobs: list[int], act: Callable[[int], str], as_json: bool) -> None:

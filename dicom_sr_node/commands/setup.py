@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dicom_sr_node import reference
-from dicom_sr_node.commands.options import FAILED, Config, Json, console, load, say, show, table
+from dicom_sr_node.commands.options import FAILED, Config, Json, console, load, note, say, show, table
 from dicom_sr_node.errors import ConfigRefused, NotFound
 
 OFF = "off"  # instead of a name: end it
@@ -153,7 +153,8 @@ def models_install(
     """Take weights into the node, for all its machines. They are not active yet."""
     from dicom_sr_node.models import Shelf
 
-    card = Shelf(load(context, config).node.spool).install(weights)
+    settings = load(context, config)
+    card = Shelf(settings.node.spool).install(weights)
     told = f"{card.identity} is installed; next: srnode models shadow, canary or activate {card.name}"
     show(as_json, card.as_dict(), lambda: say(told))
 
@@ -228,4 +229,5 @@ def _change(
     settings = load(context, config)
     store, shelf = app.store(settings, must_exist=True), Shelf(settings.node.spool)
     told = change(store.service, shelf, ModelAct(act), name, share)
+    note(settings, store, told)
     show(as_json, {"done": told}, lambda: say(told))

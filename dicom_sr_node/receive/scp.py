@@ -165,7 +165,7 @@ class Receiver:
         request, requestor = assoc.requestor.primitive, assoc.requestor
         title, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
         if self._settings.scp.require_called_ae_title and called not in self._settings.ae_titles:
-            self._refuse(assoc, Caller(title, requestor.address, callers.OTHER_CALLED), REJECT_CALLED)
+            self._refuse(assoc, Caller(title, requestor.address, f"{callers.OTHER_CALLED}: {called!r}"), REJECT_CALLED)
             return
         verdict = self._judge(assoc, title)
         self._may_store[assoc] = verdict.may_store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydicom.uid import UID
 from sqlalchemy import Connection, Engine, exists, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -75,7 +76,9 @@ class Instances:
                 return None
             new_id: int = connection.execute(insert(instance).values(**row).returning(instance.c.id)).scalar_one()
             connection.execute(insert(job).values(instance_id=new_id, **NEW, **way))
-            journal(connection, new_id, "received", f"{row['bytes']} bytes from {row['calling_ae']}")
+            syntax = UID(transfer_syntax_uid).name
+            told = f"{row['bytes']} bytes from {row['calling_ae']} calling {row['called_ae'] or 'us'}, {syntax}"
+            journal(connection, new_id, "received", told)
             for before in same_uid:
                 journal(connection, new_id, "uid conflict", f"image {before.id} has the same SOP Instance UID")
             return new_id

@@ -43,7 +43,7 @@ class Jobs:
         return leases.release(self._engine, job, worker)
 
     @again_if_beaten
-    def done(self, held: Job, result: Made) -> list[Stored]:
+    def done(self, held: Job, result: Made, took_s: float = 0.0) -> list[Stored]:
         """Commit the outputs, their deliveries and the end of the job, all or nothing.
 
         Returns the files that are not needed: an output of the same SOP Instance UID is already there, and the first
@@ -53,6 +53,8 @@ class Jobs:
         with self._engine.begin() as connection:
             values = {"state": State.DONE, "reason": "", "skipped": "", "quality": json.dumps(result.quality)}
             leases.write(connection, job, held.id, held.attempt, **values)
+            told = f"by rule {result.rule}, {took_s:.1f} s, try {held.attempt}, in {held.worker}"
+            journal(connection, held.instance_id, "worked on", told)
             for why in result.left_out:
                 journal(connection, held.instance_id, "left out", why)
             for kept in result.objects:

@@ -104,8 +104,8 @@ class Deliveries:
             return float(connection.execute(made).scalar_one())
 
     def retry(self, job_id: int, who: str = BY_HAND) -> int:
-        """Send again at once what is dead of a job's output; returns how many."""
-        return self._again(job_id, (State.DEAD,), "sending retried", who)
+        """Send at once what is dead or waits of a job's output; returns how many."""
+        return self._again(job_id, (State.DEAD, State.READY), "sending retried", who)
 
     def repeat(self, job_id: int, who: str = BY_HAND) -> int:
         """Send all of a job's output again, also what was delivered: the same bytes; returns how many."""

@@ -63,11 +63,14 @@ class Service:
                 self.end(role)
 
     def rollback(self) -> str:
-        """The one before is active again; returns its name. Raises NotFound where there was none."""
+        """The one before is active again; returns its name. It never brings back what it took out.
+
+        Raises NotFound where there was none.
+        """
         before = self.now()
         if before.active == before.previous:
             raise NotFound("no other weights were active before: there is nothing to go back to")
-        self._set(ACTIVE, model=before.previous, previous=before.active)
+        self._set(ACTIVE, model=before.previous, previous=before.previous)
         return before.previous
 
     def shadow(self, model: str) -> None:

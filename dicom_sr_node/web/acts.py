@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from dicom_sr_node.errors import NotFound
 from dicom_sr_node.in_service import ModelAct, change
-from dicom_sr_node.records import State
+from dicom_sr_node.records import Delivery, State
 from dicom_sr_node.store.accounts import Person
 from dicom_sr_node.web.desk import Desk
 
@@ -39,8 +40,8 @@ def _retry(desk: Desk, job_id: int, who: str) -> str:
         return "It waits for a worker again."
     count = desk.store.deliveries.retry(job_id, who)
     if not count:
-        raise NotFound(f"job {job_id} is done and none of its deliveries is dead")
-    return f"{count} deliveries will be tried again."
+        raise NotFound("Everything of it is delivered.")
+    return f"{_count(count)} at once."
 
 
 def _cancel(desk: Desk, job_id: int, who: str) -> str:
@@ -51,8 +52,12 @@ def _cancel(desk: Desk, job_id: int, who: str) -> str:
 def _send_again(desk: Desk, job_id: int, who: str) -> str:
     count = desk.store.deliveries.repeat(job_id, who)
     if not count:
-        raise NotFound(f"job {job_id} has nothing that could be sent again")
-    return f"{count} deliveries are sent again, the same bytes."
+        raise NotFound("Nothing of it was delivered yet.")
+    return f"{_count(count)} again, the same bytes."
+
+
+def _count(deliveries: int) -> str:
+    return "1 delivery is tried" if deliveries == 1 else f"{deliveries} deliveries are tried"
 
 
 def _urgent(desk: Desk, job_id: int, who: str) -> str:
@@ -75,10 +80,12 @@ _ON_IMAGE: dict[Act, Callable[[Desk, int, str], str]] = {
 }
 
 
-def possible(state: str, dead_ways: bool, held: bool, sent: bool) -> list[Act]:
-    """What an image's state allows now."""
+def possible(image: Mapping[str, Any], ways: Collection[Delivery]) -> list[Act]:
+    """What an image's state allows now. image: a row of `Search`."""
+    state, held, states = image["state"], bool(image["held"]), {way.state for way in ways}
+    sent = State.DONE in states and not image["purged_at"]
     found = []
-    if state in (State.DEAD, State.SKIPPED) or dead_ways:
+    if state in (State.DEAD, State.SKIPPED) or states & {State.DEAD, State.READY}:
         found.append(Act.RETRY)
     if state in (State.READY, State.RUNNING):
         found.append(Act.CANCEL)
@@ -92,7 +99,7 @@ def possible(state: str, dead_ways: bool, held: bool, sent: bool) -> list[Act]:
 def on_models(desk: Desk, person: Person, address: str, act: ModelAct, name: str = "", share: float = 0.0) -> str:
     """What was done, in words. Raises NodeError for weights that are not there or not what their card says."""
     told = change(desk.store.service, desk.shelf, act, name, share)
-    desk.note(person.name, address, f"{act} {name}".strip())
+    desk.note(person.name, address, told)
     return told
 
 

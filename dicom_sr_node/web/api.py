@@ -292,7 +292,6 @@ def image(desk: OnDesk, person: ViewerToken, image_id: Number) -> WholeImage:
     row = desk.store.search.image(image_id)
     job = desk.store.jobs.get(row["job_id"])
     outputs = [(output, desk.store.deliveries.of_output(output.id)) for output in desk.store.outputs.of_job(job.id)]
-    sent = any(ways for _, ways in outputs) and not row["purged_at"]
     return WholeImage(
         **_image(row),
         quality=json.loads(job.quality) if job.quality else {},
@@ -304,7 +303,7 @@ def image(desk: OnDesk, person: ViewerToken, image_id: Number) -> WholeImage:
             for output, ways in outputs
         ],
         journal=[Event(**event) for event in desk.store.instances.events(image_id)],
-        possible=acts.possible(job.state, bool(row["dead_ways"]), bool(row["held"]), sent),
+        possible=acts.possible(row, [way for _, ways in outputs for way in ways]),
     )
 
 

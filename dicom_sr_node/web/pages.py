@@ -227,7 +227,7 @@ def image(request: Request, desk: OnDesk, person: Viewer, image_id: Number) -> H
         viewable=viewable if not row["purged_at"] else [],
         quality=json.loads(job.quality) if job.quality else {},
         journal=desk.store.instances.events(image_id),
-        acts=acts.possible(job.state, bool(row["dead_ways"]), bool(row["held"]), bool(ways) and not row["purged_at"]),
+        acts=acts.possible(row, [way for _, way in ways]),
         urgent=job.priority == Priority.STAT,
         full_share=FULL_SHARE,
     )
@@ -331,7 +331,10 @@ def _peers(desk: Desk) -> dict[str, Any]:
     return {
         "peers": neighbours.ls(desk, desk.store.search.last_seen()),
         "refused": [
-            {**caller, "lines": line_to_add(caller["calling_ae"], caller["address"], caller["why"])}
+            {
+                **caller,
+                "lines": line_to_add(caller["calling_ae"], caller["address"], caller["why"], desk.settings.peers),
+            }
             for caller in desk.store.refused.ls()[:20]
         ],
     }

@@ -28,7 +28,7 @@ def test_an_answer_that_cannot_be_written_down_is_a_failure_of_its_image(
     monkeypatch.setattr(outbox.store.jobs, "end", refuse)
     store = outbox.store
     worker = Worker(outbox.settings, outbox.spool, store.instances, store.jobs, store.service, "w")
-    worker._write_down(held, Ended(State.SKIPPED, "no rule"))
+    worker._write_down(held, Ended(State.SKIPPED, "no rule"), 0.1)
     job = store.jobs.get(held.id)
     assert (job.state, job.failures) == (State.READY, 1)
     assert "UnicodeEncodeError" in job.reason
