@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dicom_sr_node.commands.options import FAILED, Config, Json, errors, load, say, show
+from dicom_sr_node.commands.options import FAILED, Config, Json, errors, load, peers_typed, say, show
 from dicom_sr_node.errors import NotFound
 from dicom_sr_node.settings import Peer, Settings
 
@@ -24,7 +24,12 @@ def _peer(settings: Settings, name: str) -> Peer:
 
 
 @cli.command()
-def echo(context: typer.Context, peer: str, as_json: Json = False, config: Config = None) -> None:
+def echo(
+    context: typer.Context,
+    peer: Annotated[str, typer.Argument(autocompletion=peers_typed)],
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
     """C-ECHO: does a peer of the configuration answer us?"""
     from dicom_sr_node.deliver import dimse
 
@@ -39,7 +44,7 @@ def echo(context: typer.Context, peer: str, as_json: Json = False, config: Confi
 @cli.command()
 def send(
     context: typer.Context,
-    peer: str,
+    peer: Annotated[str, typer.Argument(autocompletion=peers_typed)],
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="DICOM files or folders of them.")],
     as_json: Json = False,
     config: Config = None,
@@ -67,7 +72,7 @@ def send(
 @cli.command()
 def pull(
     context: typer.Context,
-    peer: str,
+    peer: Annotated[str, typer.Argument(autocompletion=peers_typed)],
     since: Annotated[datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="Study date.")] = None,
     until: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Study date.")] = None,
     modality: Annotated[list[str] | None, typer.Option(help="Default: CR and DX.")] = None,

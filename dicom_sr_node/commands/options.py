@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dicom_sr_node import configuration
+from dicom_sr_node.errors import ConfigRefused
 from dicom_sr_node.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,6 +39,29 @@ def config_path(context: typer.Context, own: Path | None) -> Path | None:
 def load(context: typer.Context, own: Path | None) -> Settings:
     """The settings of a command. Raises ConfigRefused."""
     return configuration.load(config_path(context, own))
+
+
+def _settings_typed(context: typer.Context) -> Settings | None:
+    """The configuration that a line names while it is typed; None where it cannot be read."""
+    own = context.params.get("config") or context.find_root().params.get("config")
+    try:
+        return configuration.load(Path(own) if own else None)
+    except ConfigRefused:
+        return None
+
+
+def peers_typed(context: typer.Context, incomplete: str) -> list[str]:
+    """For the completion of shells."""
+    settings = _settings_typed(context)
+    return [name for name in (settings.peers if settings else ()) if name.startswith(incomplete)]
+
+
+def weights_typed(context: typer.Context, incomplete: str) -> list[str]:
+    """For the completion of shells."""
+    from dicom_sr_node.models import Shelf
+
+    settings = _settings_typed(context)
+    return [name for name in Shelf(settings.node.spool).names() if name.startswith(incomplete)] if settings else []
 
 
 def show(as_json: bool, value: object, human: Callable[[], None]) -> None:

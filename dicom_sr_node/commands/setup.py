@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dicom_sr_node import reference
-from dicom_sr_node.commands.options import FAILED, Config, Json, console, load, note, say, show, table
+from dicom_sr_node.commands.options import FAILED, Config, Json, console, load, note, say, show, table, weights_typed
 from dicom_sr_node.errors import ConfigRefused, NotFound
 
 OFF = "off"  # instead of a name: end it
@@ -160,7 +160,12 @@ def models_install(
 
 
 @models_cli.command("activate")
-def models_activate(context: typer.Context, name: str, as_json: Json = False, config: Config = None) -> None:
+def models_activate(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Weights; `auto`.", autocompletion=weights_typed)],
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
     """Work with these weights from the next image on, also after a restart. `rollback` goes back."""
     _change(context, config, as_json, "activate", name)
 
@@ -174,7 +179,7 @@ def models_rollback(context: typer.Context, as_json: Json = False, config: Confi
 @models_cli.command("shadow")
 def models_shadow(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Weights; `off` to end it.")],
+    name: Annotated[str, typer.Argument(help="Weights; `off` to end it.", autocompletion=weights_typed)],
     as_json: Json = False,
     config: Config = None,
 ) -> None:
@@ -185,8 +190,8 @@ def models_shadow(
 @models_cli.command("canary")
 def models_canary(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(help="Weights; `off` to end it.")],
-    percent: Annotated[float, typer.Option(min=0, max=100, help="Of all series.")] = 10,
+    name: Annotated[str, typer.Argument(help="Weights; `off` to end it.", autocompletion=weights_typed)],
+    percent: Annotated[float, typer.Option(min=0.1, max=100, help="Of all series.")] = 10,
     as_json: Json = False,
     config: Config = None,
 ) -> None:

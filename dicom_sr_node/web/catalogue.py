@@ -22,6 +22,27 @@ def models(desk: Desk) -> dict[str, Any]:
     }
 
 
+def figures(card: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each set of images that weights were measured on: the means of each method, and the worst image.
+
+    gain, better, worst: of these weights over bicubic, in dB; better is the share of images.
+    """
+    found = []
+    for name, measured in (card["metrics"] or {}).items():
+        try:
+            over_bicubic = measured["differences"][card["name"]]["bicubic"]
+            rows = [
+                {"method": method, **{key: means[key] for key in ("psnr", "ssim", "gmsd")}}
+                for method, means in measured["methods"].items()
+            ]
+            numbers = {key: measured[key] for key in ("images", "patients")}
+            gains = {"gain": over_bicubic["psnr"], "better": over_bicubic["better"], "worst": over_bicubic["worst"]}
+        except (KeyError, TypeError):
+            continue  # a card of another kind: it is shown without figures
+        found.append({"name": name, "rows": rows, **numbers, **gains})
+    return found
+
+
 def shadows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For each pair of weights: how far their results are apart, and what each added (medians of so many images)."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)

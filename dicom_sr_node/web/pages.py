@@ -6,7 +6,7 @@ import hmac
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,7 +23,7 @@ from dicom_sr_node.derive.heat_map import FULL_SHARE
 from dicom_sr_node.errors import NodeError, NotFound
 from dicom_sr_node.in_service import ModelAct
 from dicom_sr_node.receive.callers import line_to_add
-from dicom_sr_node.records import Kind, Priority
+from dicom_sr_node.records import Kind, Priority, State
 from dicom_sr_node.routing import in_order
 from dicom_sr_node.store.accounts import Kind as PassKind
 from dicom_sr_node.store.accounts import Person, Role
@@ -61,6 +61,16 @@ _ACT_NAMES = {
 }
 
 
+_KINDS = {Kind.IMAGE: "result", Kind.HEAT_MAP: "heat map", Kind.REPORT: "report", Kind.SHADOW: "shadow"}
+_WAYS = {
+    State.READY: "waiting",
+    State.RUNNING: "on its way",
+    State.SENT: "sent, waits for commitment",
+    State.DONE: "delivered",
+    State.DEAD: "dead",
+}
+
+
 def _local(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
@@ -83,6 +93,7 @@ def _shown(text: object) -> str:
 
 _templates.env.filters |= {"local": _local, "ago": _ago, "shown": _shown, "fromjson": json.loads}
 _templates.env.globals |= {"version": __version__, "Role": Role, "act_names": _ACT_NAMES}
+_templates.env.globals |= {"names": _KINDS, "way_names": _WAYS}
 
 
 def render(
@@ -144,9 +155,17 @@ def _now(desk: Desk) -> dict[str, Any]:
         "free_gb": disk.free / 1e9,
         "free_share": disk.free / disk.total,
         "serving": desk.store.service.now(),
-        "configured": desk.settings.model.name,
+        "model": _model(desk, found.slots),
         "at": _local(time.time()),
     }
+
+
+def _model(desk: Desk, slots: Sequence[Mapping[str, Any]]) -> str:
+    """Which weights work, and on what, as the workers say; else which of them should."""
+    working = {str(slot["note"]).removeprefix("model ") for slot in slots if str(slot["note"]).startswith("model ")}
+    active = desk.store.service.now().active
+    configured = active or desk.settings.model.name
+    return ", ".join(sorted(working)) + (f", in service: {active}" if active else "") if working else configured
 
 
 # Images
@@ -211,26 +230,38 @@ def _fate(text: str) -> Fate | None:
 @pages.get("/images/{image_id}")
 def image(request: Request, desk: OnDesk, person: Viewer, image_id: Number) -> HTMLResponse:
     """One image: its journal, its results, the viewer."""
+    return render(request, "image.html", person, **_image(desk, image_id))
+
+
+@pages.get("/images/{image_id}/live")
+def image_state(request: Request, desk: OnDesk, person: Viewer, image_id: Number) -> HTMLResponse:
+    """The part that tells where it is."""
+    return render(request, "image_state.html", person, **_image(desk, image_id))
+
+
+@pages.get("/images/{image_id}/journal")
+def image_journal(request: Request, desk: OnDesk, person: Viewer, image_id: Number) -> HTMLResponse:
+    """The part that tells what became of it."""
+    return render(request, "image_journal.html", person, **_image(desk, image_id))
+
+
+def _image(desk: Desk, image_id: int) -> dict[str, Any]:
     row = desk.store.search.image(image_id)
-    outputs = desk.store.outputs.of_job(row["job_id"])
-    ways = [(output, way) for output in outputs for way in desk.store.deliveries.of_output(output.id)]
     job = desk.store.jobs.get(row["job_id"])
+    outputs = desk.store.outputs.of_job(job.id)
+    ways = [(output, way) for output in outputs for way in desk.store.deliveries.of_output(output.id)]
     viewable = [output for output in outputs if output.kind in (Kind.IMAGE, Kind.SHADOW)]
-    return render(
-        request,
-        "image.html",
-        person,
-        row=row,
-        job=job,
-        outputs=outputs,
-        ways=ways,
-        viewable=viewable if not row["purged_at"] else [],
-        quality=json.loads(job.quality) if job.quality else {},
-        journal=desk.store.instances.events(image_id),
-        acts=acts.possible(row, [way for _, way in ways]),
-        urgent=job.priority == Priority.STAT,
-        full_share=FULL_SHARE,
-    )
+    return {
+        "row": row,
+        "outputs": outputs,
+        "ways": ways,
+        "viewable": viewable if not row["purged_at"] else [],
+        "quality": json.loads(job.quality) if job.quality else {},
+        "journal": desk.store.instances.events(image_id),
+        "acts": acts.possible(row, [way for _, way in ways]),
+        "urgent": job.priority == Priority.STAT,
+        "full_share": FULL_SHARE,
+    }
 
 
 @pages.post("/images/{image_id}/{act}")
@@ -346,7 +377,7 @@ def _peers(desk: Desk) -> dict[str, Any]:
 @pages.get("/models")
 def models(request: Request, desk: OnDesk, person: Viewer) -> HTMLResponse:
     """Cards, figures, weaknesses; what is active."""
-    return render(request, "models.html", person, **catalogue.models(desk))
+    return render(request, "models.html", person, **catalogue.models(desk), figures=catalogue.figures)
 
 
 @pages.post("/models/{act}")
@@ -356,7 +387,7 @@ def act_on_models(
     person: AdministratorActs,
     act: ModelAct,
     name: Annotated[str, Form()] = "",
-    percent: Annotated[float, Form(ge=0, le=100)] = 0,
+    percent: Annotated[float, Form(gt=0, le=100)] = 10,
 ) -> RedirectResponse:
     """Activate, go back, shadow, canary."""
     try:
@@ -368,9 +399,18 @@ def act_on_models(
 @pages.get("/training")
 def training(request: Request, desk: OnDesk, person: Viewer) -> HTMLResponse:
     """The runs of the configured folder, the newest first."""
-    return render(
-        request, "training.html", person, folder=desk.settings.web.runs_dir, runs=runs.ls(desk.settings.web.runs_dir)
-    )
+    return render(request, "training.html", person, **_training(desk))
+
+
+@pages.get("/training/live")
+def training_live(request: Request, desk: OnDesk, person: Viewer) -> HTMLResponse:
+    """They grow."""
+    return render(request, "runs.html", person, **_training(desk))
+
+
+def _training(desk: Desk) -> dict[str, Any]:
+    folder = desk.settings.web.runs_dir
+    return {"folder": folder, "runs": runs.ls(folder)}
 
 
 @pages.get("/training/{run}/{file}")

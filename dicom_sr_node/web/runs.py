@@ -12,7 +12,7 @@ from dicom_sr_node.errors import NotFound
 
 _NAME = re.compile(r"[\w.+-]{1,100}")
 _METRICS, _CURVES, _PANELS = "metrics.jsonl", "curves.png", "panels"
-_MOST_RUNS = 50
+_MOST_RUNS, _MOST_PANELS = 50, 6
 _TAIL = 64 << 10  # bytes of the metrics that are read
 
 
@@ -24,7 +24,7 @@ class Run:
     changed_at: float
     last: dict[str, Any]  # the newest line of its metrics
     curves: str  # a file, or nothing
-    panel: str
+    panels: tuple[str, ...]  # the newest first
 
 
 def ls(folder: Path | None) -> list[Run]:
@@ -47,9 +47,10 @@ def picture(folder: Path | None, run: str, file: str) -> Path:
 
 def _run(path: Path) -> Run:
     metrics = path / _METRICS
-    panels = sorted((path / _PANELS).glob("*.png")) if (path / _PANELS).is_dir() else []
+    panels = sorted((path / _PANELS).glob("*.png"), reverse=True) if (path / _PANELS).is_dir() else []
+    names = tuple(panel.name for panel in panels if _NAME.fullmatch(panel.name))[:_MOST_PANELS]
     curves = _CURVES if (path / _CURVES).is_file() else ""
-    return Run(path.name, metrics.stat().st_mtime, _last_line(metrics), curves, panels[-1].name if panels else "")
+    return Run(path.name, metrics.stat().st_mtime, _last_line(metrics), curves, names)
 
 
 def _last_line(metrics: Path) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def test_the_journey_of_an_image_is_told_and_its_files_are_given(node: Node, tmp
         found = program.get("/api/v1/images", params={"fate": "delivered"}).json()["images"]
         assert [image["modality"] for image in found] == ["DX"]
         whole = program.get(f"/api/v1/images/{found[0]['id']}").json()
-        assert [event["what"] for event in whole["journal"]] == ["received", "done", "delivered"]
+        assert [event["what"] for event in whole["journal"]] == ["received", "worked on", "done", "delivered"]
         assert whole["possible"] == ["send-again", "hold"]
         output = whole["outputs"][0]
         assert output["deliveries"][0]["destination"] == "ARCHIVE"

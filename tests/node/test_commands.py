@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kit import Archive, image, save, shared, srnode
+from kit import ENVIRONMENT, Archive, Node, image, save, shared, srnode
 from PIL import Image
 from pydicom import dcmread
 
@@ -223,3 +223,25 @@ def test_a_real_radiograph_that_no_decoder_takes_is_told(tmp_path: Path) -> None
     assert done.returncode == 1
     assert "the pixel data cannot be decoded" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("srnode mod", {"models"}),
+        ("srnode models acti", {"activate"}),
+        ("srnode -c {config} models activate cxr", {"cxr-x4", "cxr-x4-gan", "cxr-x4-lite"}),
+        ("srnode -c {config} echo A", {"ARCHIVE"}),
+        ("srnode jobs ls --stat", {"--state"}),
+        ("srnode jobs ls --state de", {"dead"}),
+        ("srnode -c {broken} echo A", set()),
+    ],
+)
+def test_a_shell_completes_commands_options_peers_and_weights(tmp_path: Path, words: str, expected: set[str]) -> None:
+    node, broken = Node.configure(tmp_path, peers={"ARCHIVE": 1}), tmp_path / "broken.toml"
+    broken.write_text("[scp]\nprot = 1\n")
+    line = words.format(config=node.config, broken=broken)
+    asked = {"_SRNODE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+    program = Path(sys.executable).parent / "srnode"
+    done = subprocess.run([program], env=ENVIRONMENT | asked, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == expected

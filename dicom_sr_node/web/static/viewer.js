@@ -12,7 +12,11 @@ class Plane {
   }
 
   static async load(url) {
-    const answer = await fetch(url, { credentials: "same-origin" });
+    let answer = null;
+    for (let tries = 0; tries < 10 && (answer === null || answer.status === 503); tries++) {
+      if (answer) await new Promise((done) => setTimeout(done, 2000)); // others load images just now
+      answer = await fetch(url, { credentials: "same-origin" });
+    }
     if (!answer.ok) throw new Error(`The image cannot be shown (${answer.status}).`);
     return new Plane(new Uint16Array(await answer.arrayBuffer()), JSON.parse(answer.headers.get("X-Plane")));
   }
@@ -44,6 +48,7 @@ class Plane {
 
 class Viewer {
   constructor(section) {
+    section.viewer = this;
     this.section = section;
     this.canvas = section.querySelector("canvas");
     this.control = (role) => section.querySelector(`[data-role=${role}]`);
