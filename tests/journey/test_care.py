@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from xml.etree import ElementTree as Xml
 import pytest
 from kit import Archive, Node, Orthanc, Outbox, free_port, image, run, save, srnode, started, wait_until
 from pynetdicom import AE
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from dicom_sr_node.app import Store
 from dicom_sr_node.records import State
@@ -309,3 +310,22 @@ def test_two_nodes_on_one_postgresql_share_the_work_and_survive_each_other(
         assert len(workers) == 2, "one of them did nothing"
         assert len(set(archive.uids)) == 12
         two.fsck()
+
+
+def test_what_is_done_on_the_command_line_is_audited_under_the_user_s_name(tmp_path: Path) -> None:
+    node = Node.configure(tmp_path, more='[audit]\nto = "file"\n')
+    outbox = Outbox.of(node.settings)
+    outbox.put(1, "ARCHIVE")
+    with outbox.store.engine.begin() as connection:
+        connection.execute(update(tables.delivery).values(state=State.DEAD))
+    for command in (("jobs", "hold", "1"), ("jobs", "retry", "1"), ("models", "canary", "cxr-x4", "--percent", "5")):
+        srnode(*command, "-c", node.config)
+    with outbox.store.engine.begin() as connection:
+        trail = list(connection.scalars(select(tables.audit.c.message).order_by(tables.audit.c.id)))
+    journal = [event["text"] for event in outbox.store.instances.events(1)]
+    outbox.close()
+    assert len(trail) == 3
+    for message, told in zip(trail, ("hold image 1", "retry image 1", "cxr-x4 makes 5 % of all series"), strict=True):
+        assert told in message
+        assert f'UserID="{getpass.getuser()} (command line)"' in message
+    assert any(f"by {getpass.getuser()}" in text for text in journal)

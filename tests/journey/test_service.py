@@ -101,6 +101,8 @@ def test_weights_go_from_shadow_to_active_and_back_without_a_restart(node: Node,
     send(node, tmp_path, 2)
     assert OTHER in pacs.received[1].DerivationDescription
     models(node, "rollback")
+    again = srnode("models", "rollback", "-c", node.config, check=False)
+    assert (again.returncode, "nothing to go back to" in again.stderr) == (1, True)
     send(node, tmp_path, 3)
     assert "cxr-x4-lite" in pacs.received[2].DerivationDescription
     models(node, "canary", OTHER, "--percent", "100")
