@@ -26,7 +26,7 @@ from dicom_sr_node.store.leases import NEW
 from dicom_sr_node.web.access import COOKIE
 
 IMAGES, ROUNDS = 50_000, 10
-SENT, LIVE_S = 300, 2.0  # images of a round; a browser asks again after so long
+PAIRS, SENT, LIVE_S = 8, 200, 2.0  # rounds, images of a round; a browser asks again after so long
 PAGES = (
     "/",
     "/now/live",
@@ -34,6 +34,8 @@ PAGES = (
     "/images?text=nobody",
     "/images?text=12345",
     "/images?fate=dead",
+    "/images?fate=on+its+way",
+    "/images?fate=delivered",
     "/images?fate=delivered&peer=ARCHIVE",
     "/images?since=2020-01-01&until=2030-01-01&modality=CR",
     "/images/25000",
@@ -178,7 +180,7 @@ def test_receiving_while_people_look(filled: tuple[Node, httpx.Client], tmp_path
         wait_until(lambda: reached(client), 60, "the dashboard's start")
         send()
         alone, watched = list[float](), list[float]()
-        for _ in range(ROUNDS):
+        for _ in range(PAIRS):
             alone.append(send())
             with beside(look):
                 watched.append(send())
