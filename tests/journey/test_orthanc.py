@@ -66,9 +66,9 @@ def test_a_real_compressed_radiograph_reaches_orthanc(tmp_path: Path, orthanc: O
     assert not [check for check in verify(derived, source, reader) if not check.passed]
 
 
-def test_orthanc_forwards_by_the_script_of_the_readme_and_nothing_runs_in_circles(tmp_path: Path) -> None:
+def test_orthanc_forwards_by_the_script_of_the_quick_start_and_nothing_runs_in_circles(tmp_path: Path) -> None:
     script = tmp_path / "sharper.lua"
-    script.write_text((ROOT / "README.md").read_text().split("```lua\n")[1].split("```")[0])
+    script.write_text((ROOT / "docs" / "quick-start.md").read_text().split("```lua\n")[1].split("```")[0])
     port = free_port()
     modalities = {"SRNODE": ["SRNODE", "127.0.0.1", port]}
     orthanc = Orthanc(tmp_path / "orthanc", LuaScripts=[str(script)], DicomModalities=modalities)
