@@ -117,7 +117,10 @@ class Search:
 
     def received_since(self, seconds: float) -> int:
         """How many images came within so many seconds."""
-        recent = select(func.count()).where(instance.c.received_at > now(self._engine) - seconds)
+        since = now(self._engine) - seconds
+        here = and_(instance.c.purged_at == 0, instance.c.received_at > since)  # both by index
+        gone = and_(instance.c.purged_at > since, instance.c.received_at > since)
+        recent = select(func.count()).select_from(instance).where(or_(here, gone))
         with reading(self._engine) as connection:
             return connection.scalar(recent) or 0
 

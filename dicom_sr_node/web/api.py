@@ -9,7 +9,7 @@ from fastapi import APIRouter, File, Form, Path, Query, Request, UploadFile
 from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field
 
-from dicom_sr_node import __version__, condition
+from dicom_sr_node import __version__
 from dicom_sr_node.errors import NotFound
 from dicom_sr_node.in_service import ModelAct
 from dicom_sr_node.records import Kind
@@ -249,7 +249,7 @@ class Secret(BaseModel):
 @api.get("/status", tags=["node"])
 def status(desk: OnDesk, person: ViewerToken) -> Status:
     """What is where, and whether all is well."""
-    found = condition.look(desk.settings, desk.store)
+    found = desk.condition()
     return Status(
         node=desk.settings.node.ae_title,
         version=__version__,

@@ -11,7 +11,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_sr_node import condition
 from dicom_sr_node.web.access import OnDesk
 from dicom_sr_node.web.desk import Desk
 
@@ -28,7 +27,7 @@ async def live() -> dict[str, str]:
 def ready(desk: OnDesk) -> JSONResponse:
     """All roles run, the database answers, and there is room on the disk; else 503 and the reasons."""
     try:
-        troubles = [t for t in condition.look(desk.settings, desk.store).troubles if t.kind in ("disk", "role")]
+        troubles = [t for t in desk.condition().troubles if t.kind in ("disk", "role")]
     except SQLAlchemyError:
         return JSONResponse({"status": "not ready", "troubles": ["the database does not answer"]}, 503)
     if troubles:
@@ -54,7 +53,7 @@ class _Numbers:
         """One family after the other."""
         desk, store = self._desk, self._desk.store
         images = GaugeMetricFamily("srnode_images", "Images by what became of them.", labels=["fate"])
-        found = condition.look(desk.settings, store)
+        found = desk.condition()
         for fate, count in found.counts.items():
             images.add_metric([fate.value], count)
         yield images

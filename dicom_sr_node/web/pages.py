@@ -18,7 +18,7 @@ from fastapi import APIRouter, File, Form, HTTPException, Query, Request, Upload
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from fastapi.templating import Jinja2Templates
 
-from dicom_sr_node import __version__, condition
+from dicom_sr_node import __version__
 from dicom_sr_node.derive.heat_map import FULL_SHARE
 from dicom_sr_node.errors import NodeError, NotFound
 from dicom_sr_node.in_service import ModelAct
@@ -143,7 +143,7 @@ def live(request: Request, desk: OnDesk, person: Viewer) -> HTMLResponse:
 
 
 def _now(desk: Desk) -> dict[str, Any]:
-    found = condition.look(desk.settings, desk.store)
+    found = desk.condition()
     known = {peer.ae_title for peer in desk.settings.peers.values()}
     others = sorted((age, title) for title, age in found.seen.items() if title not in known)
     disk = shutil.disk_usage(desk.settings.node.spool)
