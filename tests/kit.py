@@ -18,12 +18,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydicom import DataElement, Dataset, dcmread
 from pydicom.dataset import FileDataset
 from pynetdicom import AE, build_role, evt
@@ -137,8 +139,12 @@ def srnode(*arguments: str | Path, check: bool = True) -> subprocess.CompletedPr
 
 def image(size: int = 64, **options: Any) -> FileDataset:
     """A phantom radiograph as a data set."""
-    seed = options.pop("seed", 7)
-    return phantom.dicom(phantom.draw(size, seed=seed), **options)
+    return phantom.dicom(_drawn(size, options.pop("seed", 7)).copy(), **options)
+
+
+@cache
+def _drawn(size: int, seed: int) -> NDArray[np.uint16]:
+    return phantom.draw(size, seed=seed)
 
 
 def save(ds: Dataset, path: Path) -> Path:
