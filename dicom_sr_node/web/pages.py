@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 import numpy as np
 from fastapi import APIRouter, File, Form, HTTPException, Query, Request, UploadFile
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
-from fastapi.templating import Jinja2Templates
 
-from dicom_sr_node import __version__
 from dicom_sr_node.derive.heat_map import FULL_SHARE
 from dicom_sr_node.errors import NodeError, NotFound
 from dicom_sr_node.in_service import ModelAct
 from dicom_sr_node.receive.callers import line_to_add
-from dicom_sr_node.records import Kind, Priority, State
+from dicom_sr_node.records import Kind, Priority
 from dicom_sr_node.routing import in_order
-from dicom_sr_node.store.accounts import Kind as PassKind
-from dicom_sr_node.store.accounts import Person, Role
 from dicom_sr_node.store.search import PAGE, Fate, Wanted
-from dicom_sr_node.web import access, acts, catalogue, neighbours, runs, staff, trials
+from dicom_sr_node.web import acts, catalogue, neighbours, runs, trials
 from dicom_sr_node.web.access import (
     LARGEST,
-    Administrator,
     AdministratorActs,
     Number,
     OnDesk,
@@ -39,7 +31,6 @@ from dicom_sr_node.web.access import (
     OperatorActs,
     Text,
     Viewer,
-    ViewerActs,
     address_of,
 )
 from dicom_sr_node.web.acts import Act
@@ -47,84 +38,9 @@ from dicom_sr_node.web.desk import Desk
 from dicom_sr_node.web.forms import Modest
 from dicom_sr_node.web.lightbox import What
 from dicom_sr_node.web.pixels import Pixels
+from dicom_sr_node.web.rendering import back, local, render
 
 pages = APIRouter(include_in_schema=False, route_class=Modest)
-HERE = Path(__file__).parent
-_templates = Jinja2Templates(HERE / "templates")
-_ACT_NAMES = {
-    Act.RETRY: "Retry",
-    Act.CANCEL: "Cancel",
-    Act.SEND_AGAIN: "Send again",
-    Act.URGENT: "Mark as urgent",
-    Act.HOLD: "Keep for ever",
-    Act.RELEASE: "Keep no longer",
-}
-
-
-_KINDS = {Kind.IMAGE: "result", Kind.HEAT_MAP: "heat map", Kind.REPORT: "report", Kind.SHADOW: "shadow"}
-_WAYS = {
-    State.READY: "waiting",
-    State.RUNNING: "on its way",
-    State.SENT: "sent, waits for commitment",
-    State.DONE: "delivered",
-    State.DEAD: "dead",
-}
-
-
-def _local(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _ago(seconds: float | None) -> str:
-    """A span of time in words."""
-    if seconds is None:
-        return "never"
-    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
-        if seconds >= 2 * length or (seconds >= length and unit == "hour"):
-            count = round(seconds / length)
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
-    return f"{max(0, round(seconds))} seconds ago"
-
-
-def _shown(text: object) -> str:
-    """Words of others on one line, without what turns the reading direction or cannot be seen."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))[:200]
-
-
-_templates.env.filters |= {"local": _local, "ago": _ago, "shown": _shown, "fromjson": json.loads}
-_templates.env.globals |= {"version": __version__, "Role": Role, "act_names": _ACT_NAMES}
-_templates.env.globals |= {"names": _KINDS, "way_names": _WAYS}
-
-
-def render(
-    request: Request, template: str, person: Person | None = None, status: int = 200, **more: Any
-) -> HTMLResponse:
-    """A page. `told`: what was just done, or, with `well` False, why it was not."""
-    desk = access.desk_of(request)
-    asked = request.query_params
-    well, told = asked.get("well") != "no", asked.get("told", "")
-    is_ours = hmac.compare_digest(asked.get("seal", "").encode(), _seal(desk, told, well).encode())
-    values = {
-        "person": person,
-        "node": desk.settings.node.ae_title,
-        "told": told if is_ours else "",
-        "well": well,
-        **more,
-    }
-    return _templates.TemplateResponse(request, template, values, status_code=status)
-
-
-def _back(desk: Desk, place: str, told: str = "", *, well: bool = True) -> RedirectResponse:
-    """To a page that says what was done; with a seal, so that nobody else can make a page say anything."""
-    if not told:
-        return RedirectResponse(place, 303)
-    told = told[:500]
-    fields = {"told": told, "well": "yes" if well else "no", "seal": _seal(desk, told, well)}
-    return RedirectResponse(f"{place}?{urlencode(fields)}", 303)
-
-
-def _seal(desk: Desk, told: str, well: bool) -> str:
-    return hmac.new(desk.seal, f"{well} {told}".encode("utf-8", "replace"), "sha256").hexdigest()
 
 
 # Now
@@ -156,7 +72,7 @@ def _now(desk: Desk) -> dict[str, Any]:
         "free_share": disk.free / disk.total,
         "serving": desk.store.service.now(),
         "model": _model(desk, found.slots),
-        "at": _local(time.time()),
+        "at": local(time.time()),
     }
 
 
@@ -269,9 +185,9 @@ def act_on_image(request: Request, desk: OnDesk, person: OperatorActs, image_id:
     """Retry, cancel, send again, ..."""
     place = f"/images/{image_id}"
     try:
-        return _back(desk, place, acts.on_image(desk, person, address_of(request), image_id, act))
+        return back(desk, place, acts.on_image(desk, person, address_of(request), image_id, act))
     except NotFound as error:
-        return _back(desk, place, str(error), well=False)
+        return back(desk, place, str(error), well=False)
 
 
 @pages.get("/images/{image_id}/plane/{what}")
@@ -391,9 +307,9 @@ def act_on_models(
 ) -> RedirectResponse:
     """Activate, go back, shadow, canary."""
     try:
-        return _back(desk, "/models", acts.on_models(desk, person, address_of(request), act, name, percent / 100))
+        return back(desk, "/models", acts.on_models(desk, person, address_of(request), act, name, percent / 100))
     except NodeError as error:
-        return _back(desk, "/models", str(error), well=False)
+        return back(desk, "/models", str(error), well=False)
 
 
 @pages.get("/training")
@@ -417,226 +333,3 @@ def _training(desk: Desk) -> dict[str, Any]:
 def training_file(desk: OnDesk, person: Viewer, run: str, file: str) -> FileResponse:
     """A picture of a run."""
     return FileResponse(runs.picture(desk.settings.web.runs_dir, run, file))
-
-
-# People
-
-
-@pages.get("/people")
-def people(request: Request, desk: OnDesk, person: Administrator) -> HTMLResponse:
-    """Accounts and tokens."""
-    return render(request, "people.html", person, **_people(desk))
-
-
-def _people(desk: Desk) -> dict[str, Any]:
-    return {"accounts": desk.store.accounts.ls(), "tokens": desk.store.accounts.tokens(), "roles": list(Role)}
-
-
-@pages.post("/people/add")
-def add_person(
-    request: Request,
-    desk: OnDesk,
-    person: AdministratorActs,
-    name: Annotated[str, Form()],
-    role: Annotated[str, Form()],
-    password: Annotated[str, Form()],
-) -> RedirectResponse:
-    """A new account."""
-    return _on_people(request, desk, person, f"made account {name}", lambda: staff.add(desk, name, role, password))
-
-
-@pages.post("/people/change")
-def change_person(
-    request: Request,
-    desk: OnDesk,
-    person: AdministratorActs,
-    name: Annotated[str, Form()],
-    role: Annotated[str, Form()] = "",
-    password: Annotated[str, Form()] = "",
-) -> RedirectResponse:
-    """Another role or password."""
-    changed = " and ".join(word for word, given in ((f"role to {role.lower()}", role), ("password", password)) if given)
-    what = f"changed account {name}: {changed}; its sessions have ended"
-    return _on_people(request, desk, person, what, lambda: staff.change(desk, name, role, password))
-
-
-@pages.post("/people/remove")
-def remove_person(
-    request: Request, desk: OnDesk, person: AdministratorActs, name: Annotated[str, Form()]
-) -> RedirectResponse:
-    """An account with all its sessions and tokens."""
-    return _on_people(request, desk, person, f"removed account {name}", lambda: desk.store.accounts.remove(name))
-
-
-@pages.post("/people/token")
-def make_token(
-    request: Request,
-    desk: OnDesk,
-    person: AdministratorActs,
-    note: Annotated[str, Form()],
-    role: Annotated[str, Form()],
-) -> HTMLResponse:
-    """A token for a program, shown once."""
-    secret = desk.store.accounts.let_in(person.name, staff.role_of(role), PassKind.TOKEN, note=note)
-    desk.note(person.name, address_of(request), f"made a token for {note}")
-    return render(request, "people.html", person, **_people(desk), secret=secret)
-
-
-@pages.post("/people/revoke")
-def revoke_token(
-    request: Request, desk: OnDesk, person: AdministratorActs, token: Annotated[str, Form()]
-) -> RedirectResponse:
-    """A token lets nobody in any more."""
-    return _on_people(request, desk, person, f"revoked token {token[:12]}", lambda: desk.store.accounts.revoke(token))
-
-
-@pages.post("/password")
-def own_password(
-    request: Request,
-    desk: OnDesk,
-    person: ViewerActs,
-    old: Annotated[str, Form()],
-    new: Annotated[str, Form()],
-) -> RedirectResponse:
-    """Everybody's own; then one logs in again."""
-    address = address_of(request)
-    _not_too_often(desk, person.name, address)
-    if access.check(desk.store.accounts, person.name, old) is None:
-        return _back(desk, "/account", "That is not your password.", well=False)
-    _was_right(desk, person.name, address)
-    try:
-        desk.store.accounts.change(person.name, password=access.hashed(new, person.name))
-    except NodeError as error:
-        return _back(desk, "/account", str(error), well=False)
-    desk.note(person.name, address, "changed the own password")
-    return _back(desk, "/login", "Log in with the new password.")
-
-
-@pages.get("/account")
-def account(request: Request, desk: OnDesk, person: Viewer) -> HTMLResponse:
-    """One's own."""
-    return render(request, "account.html", person)
-
-
-def _on_people(
-    request: Request, desk: Desk, person: Person, what: str, change: Callable[[], object]
-) -> RedirectResponse:
-    """change: what it returns is no matter, unless it is False: there was nothing to change."""
-    try:
-        if change() is False:
-            return _back(desk, "/people", "There was nothing to change.", well=False)
-    except NodeError as error:
-        return _back(desk, "/people", str(error), well=False)
-    desk.note(person.name, address_of(request), what)
-    return _back(desk, "/people", f"Done: {what}.")
-
-
-# Coming and going
-
-
-@pages.get("/login")
-def login_page(request: Request, desk: OnDesk, to: Text = "") -> Response:
-    """The form. to: the page that was wanted."""
-    if access.somebody(request):
-        return _back(desk, access.inside(to))
-    return render(request, "login.html", first=not desk.store.accounts.any(), to=access.inside(to))
-
-
-@pages.post("/login")
-def login(
-    request: Request,
-    desk: OnDesk,
-    name: Annotated[str, Form()] = "",
-    password: Annotated[str, Form()] = "",
-    to: Annotated[str, Form()] = "",
-) -> Response:
-    """A session for whoever knows the password."""
-    address = address_of(request)
-    _not_too_often(desk, name, address)
-    role = access.check(desk.store.accounts, name, password)
-    if role is None:
-        desk.note(name[:64], address, "login failed", failed=True)
-        told, to = "Name or password is wrong.", access.inside(to)
-        return render(request, "login.html", status=401, told=told, well=False, name=name[:64], first=False, to=to)
-    _was_right(desk, name, address)
-    return _enter(request, desk, name, role, access.inside(to))
-
-
-@pages.post("/logout")
-def logout(request: Request, desk: OnDesk, person: ViewerActs) -> RedirectResponse:
-    """The session ends, and the browser forgets what it has kept."""
-    desk.store.accounts.end(access.secret_of(request))
-    desk.note(person.name, address_of(request), "logout")
-    answer = _back(desk, "/login", "You are logged out.")
-    answer.delete_cookie(access.cookie_name(desk.settings))
-    answer.headers["Clear-Site-Data"] = '"cache"'
-    return answer
-
-
-@pages.get("/setup")
-def setup_page(request: Request, desk: OnDesk, key: Text = "") -> HTMLResponse:
-    """The first account, for whoever has the link that was printed."""
-    if desk.store.accounts.who(key, PassKind.SETUP) is None:
-        raise _worthless()
-    return render(request, "setup.html", key=key)
-
-
-@pages.post("/setup")
-def setup(
-    request: Request,
-    desk: OnDesk,
-    key: Annotated[str, Form()] = "",
-    name: Annotated[str, Form()] = "",
-    password: Annotated[str, Form()] = "",
-) -> Response:
-    """Make an administrator; the link is used up."""
-    address = address_of(request)
-    _not_too_often(desk, "", address)
-    if desk.store.accounts.who(key, PassKind.SETUP) is None:
-        raise _worthless()
-    try:
-        staff.add(desk, name, Role.ADMINISTRATOR.name, password, by_link=key)
-    except NotFound:
-        raise _worthless() from None
-    except NodeError as error:
-        return render(request, "setup.html", status=400, key=key, told=str(error), well=False, name=name[:64])
-    desk.note(name, address, "made the account of an administrator by the setup link")
-    return _enter(request, desk, name.strip(), Role.ADMINISTRATOR, "/")
-
-
-def _worthless() -> HTTPException:
-    return HTTPException(403, "This link was used or is too old. `srnode users link` prints another one.")
-
-
-def _enter(request: Request, desk: Desk, name: str, role: Role, to: str) -> RedirectResponse:
-    """A new session; the one that this browser had is over."""
-    web = desk.settings.web
-    desk.store.accounts.end(access.secret_of(request))
-    secret = desk.store.accounts.let_in(name, role, PassKind.SESSION, hours=web.session_hours)
-    desk.note(name, address_of(request), "login")
-    answer = _back(desk, to)
-    lasts, secure = int(web.session_hours * 3600), web.certificate is not None
-    cookie = access.cookie_name(desk.settings)
-    answer.set_cookie(cookie, secret, max_age=lasts, httponly=True, samesite="strict", secure=secure, path="/")
-    return answer
-
-
-def _not_too_often(desk: Desk, name: str, address: str) -> None:
-    """Guesses: of an address, and of its network at one name. Nobody can lock somebody else out from elsewhere."""
-    wait_s = desk.logins.wait_s(address)
-    if not wait_s and name:
-        wait_s = desk.names.wait_s(_at(name, address))
-    if wait_s:
-        if not desk.alarms.wait_s(address):
-            desk.note(name[:64] or "setup", address, "login refused: too many tries", failed=True)
-        raise HTTPException(429, f"Too many tries: wait {wait_s:.0f} seconds.", {"Retry-After": str(int(wait_s) + 1)})
-
-
-def _was_right(desk: Desk, name: str, address: str) -> None:
-    """That try was no guess."""
-    desk.logins.undo(address)
-    desk.names.undo(_at(name, address))
-
-
-def _at(name: str, address: str) -> str:
-    return f"{name[:64]} {access.network_of(address)}"

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from dicom_sr_node import log
 from dicom_sr_node.errors import Busy, NodeError, NotFound, Unreadable
 from dicom_sr_node.web.access import LoginNeeded
+from dicom_sr_node.web.rendering import render
 
 _log = log.get("web")
 JSON = "application/problem+json"
@@ -55,8 +56,6 @@ def answer(request: Request, status: int, detail: str, headers: dict[str, str] |
     if request.url.path.startswith((API, "/health", "/metrics")):
         body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
         return JSONResponse(body, status, headers, media_type=JSON)
-    from dicom_sr_node.web.pages import render
-
     page = render(request, "problem.html", status=status, title=title, detail=detail)
     page.headers.update(headers or {})
     return page

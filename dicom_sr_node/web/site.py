@@ -15,12 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from dicom_sr_node import __version__
 from dicom_sr_node.errors import Busy
 from dicom_sr_node.store.accounts import Role
-from dicom_sr_node.web import problems
+from dicom_sr_node.web import door, pages, people, problems
 from dicom_sr_node.web.access import address_of, anybody, not_enough
 from dicom_sr_node.web.api import api
 from dicom_sr_node.web.desk import Desk
 from dicom_sr_node.web.monitoring import monitoring
-from dicom_sr_node.web.pages import HERE, pages
+from dicom_sr_node.web.rendering import HERE
 from dicom_sr_node.web.throttle import turn
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -56,7 +56,8 @@ def site(desk: Desk) -> FastAPI:
     app.middleware("http")(_guarded)
     app.include_router(monitoring)
     app.include_router(api)
-    app.include_router(pages)
+    for room in (pages, people, door):
+        app.include_router(room.pages)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     problems.install(app)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
