@@ -53,7 +53,8 @@ T = TypeVar("T")
 NOW = datetime(2026, 5, 4, 12, 30, 15, tzinfo=UTC)
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
-ENVIRONMENT = {**{k: v for k, v in os.environ.items() if not k.startswith("SRNODE")}, "TCP_NODELAY": "1"}
+_NOT_PASSED_ON = ("SRNODE", "PYTHONDONTWRITEBYTECODE")  # hundreds of processes start: none compiles all again
+ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith(_NOT_PASSED_ON)} | {"TCP_NODELAY": "1"}
 
 
 def wait_until(found: Callable[[], T], within_s: float = 60, what: str = "it") -> T:
