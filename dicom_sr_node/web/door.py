@@ -52,7 +52,8 @@ def logout(request: Request, desk: OnDesk, person: ViewerActs) -> RedirectRespon
     desk.store.accounts.end(access.secret_of(request))
     desk.note(person.name, address_of(request), "logout")
     answer = back(desk, "/login", "You are logged out.")
-    answer.delete_cookie(access.cookie_name(desk.settings))
+    secure = desk.settings.web.certificate is not None
+    answer.delete_cookie(access.cookie_name(desk.settings), secure=secure, httponly=True, samesite="strict")
     answer.headers["Clear-Site-Data"] = '"cache"'
     return answer
 
