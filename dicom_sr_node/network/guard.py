@@ -316,7 +316,13 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom's type
         return self.message is None and self.msg_queue.empty() and not self.serving
 
     def get_msg(self, block: bool = False) -> tuple[int | None, Any]:
-        """The next message, or nothing."""
+        """The next message, or nothing.
+
+        While an answer to us is awaited, only who waits for it gets it: pynetdicom's own loop, which never waits, runs
+        once more when one request follows another at once, and would take the answer and drop it.
+        """
+        if self.asking and not block:
+            return None, None
         found: tuple[int | None, Any] = super().get_msg(block)
         self.taken = found[1]
         return found
