@@ -5,9 +5,10 @@ BIN := .venv/bin
 .PHONY: help demo test check bench soak clean
 
 help:            ## this list
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .venv/installed: pyproject.toml
+	@echo "installing into .venv: this takes some minutes"
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --editable '.[dev]'
 	@touch $@

@@ -64,7 +64,8 @@ class Store:
 
 
 def store(settings: Settings, *, must_exist: bool = False) -> Store:
-    """Connect. Raises NotFound if the database `must_exist` and does not."""
+    """Connect. Raises NotFound if the database `must_exist` and does not, NodeError for somebody else's data."""
+    locks.ensure_ours(settings.node.data_dir)
     engine = database.connect(settings, must_exist=must_exist)
     return Store(
         engine,

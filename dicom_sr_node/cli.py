@@ -48,7 +48,8 @@ def main() -> None:
         errors.print(f"srnode: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(REFUSED if isinstance(error, ConfigRefused) else FAILED)
     except (SQLAlchemyError, PermissionError, FileNotFoundError) as error:
-        errors.print(f"srnode: {type(error).__name__}: {error}", markup=False, highlight=False, soft_wrap=True)
+        remedy = ": run it as the node's user (sudo -u ...)" if isinstance(error, PermissionError) else ""
+        errors.print(f"srnode: {type(error).__name__}: {error}{remedy}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(FAILED)
     except BrokenPipeError:  # `srnode ... | head`: nobody reads on
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

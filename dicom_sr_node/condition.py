@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dicom_sr_node.records import Trouble
@@ -58,9 +60,17 @@ def _disk(settings: Settings) -> Iterator[Trouble]:
         full = is_full(settings.node.spool, settings.disk.reserve_mb)
     except OSError as error:
         full = f"{settings.node.spool} cannot be used: {error.strerror}"
+    barred = [name for name in ("in", "outbox", "tmp") if _is_barred(settings.node.spool / name)]
+    if barred:
+        text = f"{', '.join(barred)} in {settings.node.spool} cannot be written by the node's user"
+        yield Trouble("disk", "rights", text, "give them back: chown -R to the node's user")
     if full:
         remedy = "nothing more is taken until there is room: free space or shorten [retention]"
         yield Trouble("disk", "spool", full, remedy)
+
+
+def _is_barred(folder: Path) -> bool:
+    return folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK)
 
 
 def _roles(slots: Iterable[Mapping[str, Any]]) -> Iterator[Trouble]:

@@ -54,6 +54,7 @@ def examine(settings: Settings, store: Store, spool: Spool) -> Iterator[Check]:
     yield _database(store)
     yield _clock(store)
     yield from _ports(settings)
+    yield from _dashboard(settings)
     yield _model(settings, store)
     for name in (*settings.peers, *settings.dicomweb):
         yield from examine_destination(settings, store, name)
@@ -147,6 +148,13 @@ def _ports(settings: Settings) -> Iterator[Check]:
             yield Check("port", Verdict.PASS, f"this node answers on {scp.host}:{port}")
         else:
             yield Check("port", Verdict.WARN, told, f"if this is not the node itself, change {key} or scp.host")
+
+
+def _dashboard(settings: Settings) -> Iterator[Check]:
+    web = settings.web
+    if web.enabled and not web.certificate and web.host not in ("127.0.0.1", "::1", "localhost"):
+        told = f"{web.host}:{web.port} is reached from elsewhere in the clear: passwords can be read on the way"
+        yield Check("dashboard", Verdict.WARN, told, "set web.certificate and web.private_key, or a proxy with https")
 
 
 def _model(settings: Settings, store: Store) -> Check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import time
 import uuid
 from pathlib import Path
@@ -24,8 +25,22 @@ class Slot:
         os.close(self._descriptor)
 
 
+def ensure_ours(data_dir: Path) -> None:
+    """root may write everywhere, and what it writes the node's user cannot use. Raises NodeError."""
+    if os.geteuid() or not data_dir.exists() or not (owner := data_dir.stat().st_uid):
+        return
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"#{owner}"
+    raise NodeError(
+        f"{data_dir} belongs to {name}, who could not use what root leaves there: sudo -u {name} srnode ..."
+    )
+
+
 def take(data_dir: Path, name: str, wait_s: float = 0.0) -> Slot:
     """The slot of this name; waits so long for a process that is about to end. Raises AlreadyRunning."""
+    ensure_ours(data_dir)
     folder = data_dir / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

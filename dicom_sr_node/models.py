@@ -44,11 +44,14 @@ class Shelf:
             known = ", ".join(self.names())
             raise NotFound(f"no weights {name!r}; known names: {known}; see `srnode models install`") from None
 
+    def resolve(self, name: str, device: str) -> str:
+        """The name of the weights that a name means on a device: AUTOMATIC is no name of weights."""
+        return checkpoint.default_name(choose_device(device)) if name == AUTOMATIC else name
+
     def load(self, name: str, device: str) -> Upscaler:
         """Ready to work; `auto` chooses by the device. Raises NodeError."""
-        wanted = checkpoint.default_name(choose_device(device)) if name == AUTOMATIC else name
         try:
-            return Upscaler.load(str(self.find(wanted)), device)
+            return Upscaler.load(str(self.find(self.resolve(name, device))), device)
         except (CheckpointError, ValueError) as error:
             raise NodeError(str(error)) from error
 

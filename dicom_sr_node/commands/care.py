@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
-from dicom_sr_node.commands.options import FAILED, Config, Json, errors, load, say, show
+from dicom_sr_node.commands.options import FAILED, Config, Json, errors, load, note, say, show
 from dicom_sr_node.settings import Settings
 
 cli = typer.Typer()
@@ -119,6 +119,7 @@ def backup(
     _private()
     store = app.store(settings, must_exist=True)
     done = copying.backup(store, Spool(settings.node.spool, "backup"), folder)
+    note(settings, store, f"copied everything to {folder}")
     _tell(as_json, done, f"{done.rows} rows and {done.files} files are in {folder}")
 
 

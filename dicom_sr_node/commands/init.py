@@ -18,7 +18,7 @@ cli = typer.Typer()
 
 _HEAD = """\
 # Made by `srnode init`. All other keys, with their defaults and comments: srnode config example.
-# After a change: srnode config check, then srnode reload.
+# After a change: srnode -c THIS_FILE config check, then srnode -c THIS_FILE reload.
 
 [node]
 ae_title = {ae_title}          # what modalities and the PACS call this node
@@ -57,7 +57,7 @@ def init(
     if typer.confirm("Shall results go to a PACS (else to a folder)?", default=True):
         text += _ask_peer("PACS", "PACS", text, ", where results go") + _RULE.format(name="PACS")
     number = 1
-    while typer.confirm(f"Add {'a' if number == 1 else 'another'} modality that may send?", default=number == 1):
+    while typer.confirm(f"Add {'a' if number == 1 else 'another'} modality that may send?", default=False):
         text += _ask_peer(f"MODALITY{number}", f"modality {number}", text, "")
         number += 1
     _checked(text)

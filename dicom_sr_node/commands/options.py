@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -88,7 +89,7 @@ def table(*headings: str) -> Table:
 def who() -> str:
     """Whoever types the command, for journal and audit trail."""
     try:
-        return f"{getpass.getuser()} (command line)"
+        return f"{os.environ.get('SUDO_USER') or getpass.getuser()} (command line)"
     except (OSError, KeyError):  # a user id without a name
         return "command line"
 

@@ -167,15 +167,22 @@ def jobs_show(context: typer.Context, job: int, as_json: Json = False, config: C
 
 
 @jobs_cli.command("retry")
-def jobs_retry(context: typer.Context, jobs: list[int], as_json: Json = False, config: Config = None) -> None:
+def jobs_retry(
+    context: typer.Context,
+    jobs: list[int],
+    again: Annotated[bool, typer.Option("--again", help="Also what was delivered: the same bytes.")] = False,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
     """Start dead or skipped jobs again; for a job that is done, send at once what is dead or waits."""
 
     def one(store: Store, job: int) -> str:
         if store.jobs.get(job).state == State.DONE:
-            count = store.deliveries.retry(job, f"by {who()}")
+            send = store.deliveries.repeat if again else store.deliveries.retry
+            count = send(job, f"by {who()}")
             if not count:
-                raise NotFound(f"job {job} is done and everything of it is delivered")
-            return f"{count} deliveries will be tried again"
+                raise NotFound("everything of it is delivered; `--again` sends it once more")
+            return "1 delivery is tried at once" if count == 1 else f"{count} deliveries are tried at once"
         store.jobs.retry(job, f"by {who()}")
         return "ready"
 
@@ -234,8 +241,10 @@ def jobs_export(
         try:
             for name, source in files.items():
                 write(output / name, source.read_bytes())
+                (output / name).chmod(0o600)
         except FileNotFoundError:
             raise NotFound(f"job {job}: its files are gone (purged, or lost: see `srnode fsck`)") from None
+        note(settings, store, f"exported image {store.jobs.get(job).instance_id}")
         return f"{', '.join(files)} in {output}"
 
     _for_each(jobs, one, as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Annotated
@@ -84,20 +85,18 @@ def config_reference() -> None:
 def models_ls(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
     """The weights there are, which of them `auto` means here, and which are in service."""
     from dicom_sr_node import app
-    from dicom_sr_node.models import Shelf
+    from dicom_sr_node.models import AUTOMATIC, Shelf
     from dicom_sr_node.store.service import InService
-    from model import checkpoint
-    from model.upscaler import choose_device
 
     settings = load(context, config)
-    automatic = checkpoint.default_name(choose_device("auto"))
+    shelf = Shelf(settings.node.spool)
+    automatic = shelf.resolve(AUTOMATIC, "auto")
     try:
         serving = app.store(settings, must_exist=True).service.now()
     except NotFound:  # no node has run here yet
         serving = InService()
-    active = serving.active or settings.model.name
-    active = automatic if active == "auto" else active
-    cards = Shelf(settings.node.spool).cards()
+    active = shelf.resolve(serving.active or settings.model.name, settings.model.device)
+    cards = shelf.cards()
     roles = {active: "active", serving.shadow: "shadow", serving.canary: f"canary {100 * serving.canary_share:g} %"}
     rows = [{**card.as_dict(), "auto": card.name == automatic, "service": roles.get(card.name, "")} for card in cards]
 
@@ -151,10 +150,14 @@ def models_install(
     config: Config = None,
 ) -> None:
     """Take weights into the node, for all its machines. They are not active yet."""
+    from dicom_sr_node import app, locks
     from dicom_sr_node.models import Shelf
 
     settings = load(context, config)
+    locks.ensure_ours(settings.node.data_dir)
     card = Shelf(settings.node.spool).install(weights)
+    with contextlib.suppress(NotFound):  # no node has run here yet: there is no trail
+        note(settings, app.store(settings, must_exist=True), f"installed weights {card.identity}")
     told = f"{card.identity} is installed; next: srnode models shadow, canary or activate {card.name}"
     show(as_json, card.as_dict(), lambda: say(told))
 

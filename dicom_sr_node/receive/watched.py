@@ -5,6 +5,7 @@ A file is taken when it has not changed between two looks. What is no DICOM goes
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,14 +34,22 @@ class Watched:
         self._folder, self._spool, self._most_bytes, self._reserve_mb = folder, spool, most_bytes, reserve_mb
         self._seen: dict[Path, Shape] = {}
         self._kept: dict[Path, Stored] = {}
+        self._barred: set[Path] = set()
 
     def look(self, commit: Commit) -> int:
         """Take what has not changed since the last look; returns how many files. Raises OSError, SQLAlchemyError."""
         now = {path: _shape(path) for path in self._files()}
         ready = [path for path, shape in now.items() if shape == self._seen.get(path)]
         self._seen = now
+        barred = {path for path in ready if not _may_be_taken(path)}
+        if barred - self._barred:
+            why = "the node's user may not read or remove them"
+            _log.error("files cannot be taken", extra={"count": len(barred), "why": why})
+        self._barred = barred
         count = 0
         for path in ready:
+            if path in barred:
+                continue
             if full := self._spool.is_full(self._reserve_mb):
                 _log.error("watched folder waits", extra={"why": full})
                 return count
@@ -89,6 +98,10 @@ class Watched:
             hidden = inner[0] == _REFUSED or any(part.startswith(".") for part in inner)
             if not hidden and path.is_file() and not path.is_symlink():
                 yield path
+
+
+def _may_be_taken(path: Path) -> bool:
+    return os.access(path, os.R_OK) and os.access(path.parent, os.W_OK | os.X_OK)
 
 
 def _shape(path: Path) -> Shape:

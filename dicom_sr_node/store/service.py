@@ -69,7 +69,10 @@ class Service:
         """
         before = self.now()
         if before.active == before.previous:
-            raise NotFound("no other weights were active before: there is nothing to go back to")
+            ending = (
+                " (a canary or shadow ends with `canary off`, `shadow off`)" if before.canary or before.shadow else ""
+            )
+            raise NotFound(f"no other weights were active before: there is nothing to go back to{ending}")
         self._set(ACTIVE, model=before.previous, previous=before.previous)
         return before.previous
 

@@ -193,9 +193,13 @@ class Refusal(BaseModel):
 
 
 class Models(BaseModel):
-    """Cards; what is in service (nothing as `active`: as configured); figures of what was made and compared."""
+    """Cards; what is in service; figures of what was made and compared.
+
+    active: nothing where it is as configured. works: which weights that means on this machine.
+    """
 
     configured: str
+    works: str
     active: str
     previous: str
     shadow: str

@@ -12,11 +12,13 @@ from dicom_sr_node.web.desk import Desk
 
 
 def models(desk: Desk) -> dict[str, Any]:
-    """Cards as dictionaries; serving: what is in service; shadows, made: figures by weights."""
+    """Cards as dictionaries; serving: what is in service; works: what this means here; shadows, made: figures."""
+    serving, configured = desk.store.service.now(), desk.settings.model.name
     return {
+        "works": desk.shelf.resolve(serving.active or configured, desk.settings.model.device),
         "cards": [card.as_dict() for card in desk.shelf.cards()],
-        "serving": desk.store.service.now(),
-        "configured": desk.settings.model.name,
+        "serving": serving,
+        "configured": configured,
         "shadows": shadows(desk.store.service.comparisons()),
         "made": made(desk.store.service.qualities()),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from xml.etree import ElementTree as Xml
@@ -282,7 +283,6 @@ def test_two_nodes_on_one_postgresql_share_the_work_and_survive_each_other(
     tmp_path: Path, archive: Archive, request: pytest.FixtureRequest
 ) -> None:
     """Each with a data directory of its own, a spool in common; one is killed whole (T13)."""
-    import os
     import signal
 
     url = request.getfixturevalue("postgres").url()
@@ -329,3 +329,24 @@ def test_what_is_done_on_the_command_line_is_audited_under_the_user_s_name(tmp_p
         assert told in message
         assert f'UserID="{getpass.getuser()} (command line)"' in message
     assert any(f"by {getpass.getuser()}" in text for text in journal)
+
+
+def test_root_leaves_nothing_in_the_data_of_another_user(tmp_path: Path) -> None:
+    """These tests run as root; the data belong to somebody else."""
+    node = Node.configure(tmp_path)
+    data_dir = node.settings.node.data_dir
+    data_dir.mkdir()
+    os.chown(data_dir, 65534, 65534)
+    for command in (("status",), ("doctor",), ("selftest",), ("models", "install", "x.safetensors"), ("serve",)):
+        done = srnode(*command, "-c", node.config, check=False)
+        assert done.returncode == 1, command
+        assert "sudo -u nobody srnode" in done.stderr, command
+    assert list(data_dir.iterdir()) == []
+
+
+def test_a_dashboard_that_is_open_to_others_in_the_clear_is_a_warning(tmp_path: Path) -> None:
+    node = Node.configure(tmp_path)
+    node.change("enabled = false", 'host = "0.0.0.0"')
+    Outbox.of(node.settings).close()
+    checks = json.loads(srnode("doctor", "--json", "-c", node.config, check=False).stdout)
+    assert [check["verdict"] for check in checks if check["name"] == "dashboard"] == ["WARN"]

@@ -278,6 +278,9 @@ def test_an_image_that_is_worked_on_shows_its_result_without_a_reload(
     archive.start()
     expect(page.locator(".facts")).to_contain_text("delivered", timeout=60_000)
     expect(page.get_by_text("by rule all", exact=False)).to_be_visible()
+    page.set_viewport_size({"width": 375, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375, "wider than a telephone"
+    page.set_viewport_size({"width": 1400, "height": 1000})
     where = "(v => [(100 - v.x) / v.zoom, (-50 - v.y) / v.zoom])(document.querySelector('.viewer').viewer)"
     page.locator("canvas").press("ArrowUp")
     before_zoom = page.evaluate(where)

@@ -126,3 +126,22 @@ def test_a_file_of_which_nothing_can_be_written_down_makes_room_for_the_others(t
     assert [path.name.rpartition("-")[2] for path in (folder / "refused").iterdir()] == ["a.dcm"]
     assert len(outbox.spool.names("in")) == 1
     outbox.close()
+
+
+def test_a_file_that_may_not_be_read_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    outbox = Outbox.of(Node.configure(tmp_path).settings)
+    folder = tmp_path / "incoming"
+    look = watched(outbox, folder)
+    folder.mkdir()
+    for number, name in enumerate("ab", start=1):
+        save(image(32, number=number), folder / f"{name}.dcm")
+    monkeypatch.setattr("dicom_sr_node.receive.watched._may_be_taken", lambda path: path.name != "a.dcm")
+    for _ in range(4):
+        look.look(lambda *arguments: 1)
+    assert [path.name for path in folder.iterdir()] == ["a.dcm"]
+    assert [record.getMessage() for record in caplog.records].count("files cannot be taken") == 1
+    monkeypatch.undo()
+    assert look.look(lambda *arguments: 1) == 1
+    outbox.close()
