@@ -159,15 +159,16 @@ def _arguments(annotation: object) -> Iterator[object]:
 def test_every_key_has_its_words_and_stands_in_the_example_and_on_the_page() -> None:
     kinds = set(sections(Settings)) - {Settings}
     assert {Peer, Rule, Match, Target, Dicomweb} < kinds
+    page, example = reference.page(), reference.example()
     for kind in kinds:
         for key, field in kind.model_fields.items():
             assert field.description, f"{kind.__name__}.{key}"
             if key == "match":
                 continue
             shown = f"match.{key}" if kind is Match else key
-            assert f"| `{shown}` |" in reference.page(), f"{kind.__name__}.{key}"
+            assert f"| `{shown}` |" in page, f"{kind.__name__}.{key}"
             if kind is not Target:
-                assert re.search(rf"^(# )?{shown} = ", reference.example(), re.MULTILINE), f"{kind.__name__}.{key}"
+                assert re.search(rf"^(# )?{shown} = ", example, re.MULTILINE), f"{kind.__name__}.{key}"
 
 
 def init(tmp_path: Path, *answers: str) -> tuple[subprocess.CompletedProcess[str], Path]:
