@@ -180,6 +180,8 @@ def jobs_retry(
         if store.jobs.get(job).state == State.DONE:
             send = store.deliveries.repeat if again else store.deliveries.retry
             count = send(job, f"by {who()}")
+            if not count and store.deliveries.is_sending(job):
+                return "it is being sent just now"
             if not count:
                 raise NotFound("everything of it is delivered; `--again` sends it once more")
             return "1 delivery is tried at once" if count == 1 else f"{count} deliveries are tried at once"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, exists, func, select, update
 
 from dicom_sr_node.errors import NotFound
 from dicom_sr_node.records import Delivery, Output, State
@@ -106,6 +106,13 @@ class Deliveries:
     def retry(self, job_id: int, who: str = BY_HAND) -> int:
         """Send at once what is dead or waits of a job's output; returns how many."""
         return self._again(job_id, (State.DEAD, State.READY), "sending retried", who)
+
+    def is_sending(self, job_id: int) -> bool:
+        """Whether a try of any of a job's output is under way."""
+        mine = select(output.c.id).where(output.c.job_id == job_id)
+        running = exists().where(delivery.c.output_id.in_(mine), delivery.c.state == State.RUNNING)
+        with reading(self._engine) as connection:
+            return bool(connection.scalar(select(running)))
 
     def repeat(self, job_id: int, who: str = BY_HAND) -> int:
         """Send all of a job's output again, also what was delivered: the same bytes; returns how many."""

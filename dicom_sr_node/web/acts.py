@@ -39,6 +39,8 @@ def _retry(desk: Desk, job_id: int, who: str) -> str:
         desk.store.jobs.retry(job_id, who)
         return "It waits for a worker again."
     count = desk.store.deliveries.retry(job_id, who)
+    if not count and desk.store.deliveries.is_sending(job_id):
+        return "It is being sent just now."
     if not count:
         raise NotFound("Everything of it is delivered.")
     return f"{_count(count)} at once."

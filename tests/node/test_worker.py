@@ -1,4 +1,4 @@
-"""The worker outlives what it cannot write down."""
+"""The worker outlives what it cannot write down; what is under way is told apart from what waits."""
 
 from __future__ import annotations
 
@@ -32,4 +32,18 @@ def test_an_answer_that_cannot_be_written_down_is_a_failure_of_its_image(
     job = store.jobs.get(held.id)
     assert (job.state, job.failures) == (State.READY, 1)
     assert "UnicodeEncodeError" in job.reason
+    outbox.close()
+
+
+def test_a_delivery_that_is_being_tried_is_neither_waiting_nor_delivered(tmp_path: Path) -> None:
+    outbox = Outbox.of(Node.configure(tmp_path).settings)
+    outbox.put(1, "ARCHIVE")
+    ways = outbox.store.deliveries
+    assert not ways.is_sending(1)
+    held = ways.claim("d", 60, "ARCHIVE")
+    assert held is not None
+    assert ways.is_sending(1)
+    assert ways.retry(1) == 0
+    ways.done(held, "")
+    assert not ways.is_sending(1)
     outbox.close()
