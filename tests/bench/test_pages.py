@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import threading
 import time
@@ -106,6 +107,7 @@ def filled(tmp_path: Path, database_url: str) -> Iterator[tuple[Node, httpx.Clie
     url = node.settings.web.url
     with httpx.Client(base_url=url, cookies={COOKIE: session}, headers=headers, timeout=60) as client:
         yield node, client
+    shutil.rmtree(node.settings.node.data_dir)  # gigabytes that pytest would keep for three runs
 
 
 @contextmanager
