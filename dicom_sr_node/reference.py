@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from dicom_sr_node.settings import Settings
@@ -51,6 +52,7 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
+@cache
 def _schema() -> Schema:
     return Settings.model_json_schema()
 

@@ -86,9 +86,8 @@ class Lane:
             return
         place = self._settings.dicomweb.get(self._name)
         if place is not None:
-            from dicom_sr_node.deliver import (
-                stow,
-            )  # its client takes a third of a second, and most nodes have no use for it
+            # Imported here: its client takes a third of a second, and most nodes have no use for it.
+            from dicom_sr_node.deliver import stow
 
             with stow.client(self._settings, place) as sender:
                 yield (lambda held: stow.send(sender, self._file(held), place)), None

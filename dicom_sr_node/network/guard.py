@@ -41,7 +41,7 @@ _MOST_OTHER = 1 << 8  # rejection, release, abort: 4 bytes
 _MOST_COMMAND = 1 << 13
 _MOST_OTHER_DATA = 1 << 19  # a data set that is no image: the references of a storage commitment
 _MOST_WAITING = 2  # messages that a peer may send ahead of our answers
-_LOOK_S = 0.001
+_LOOK_S = 0.001  # how often it is looked whether there is room for one more
 _MOST_REPORTS = 16  # N-EVENT-REPORTs on one association: each gets a thread
 _REPORTING = threading.Semaphore(8)
 _NOTHING = (None, None)  # what pynetdicom takes for no answer
@@ -308,7 +308,7 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom's type
         self.taken: Any = None  # the message that was last taken off the queue
         self.progress_at = time.monotonic()  # when a whole PDU was last read
         self.serving = False  # one of our handlers is at work for the peer
-        self.asking = False  # we have asked for something that may have many answers
+        self.asking = False  # an answer, or many, to a request of ours is awaited
 
     @property
     def is_idle(self) -> bool:

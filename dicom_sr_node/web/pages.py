@@ -62,7 +62,7 @@ def _now(desk: Desk) -> dict[str, Any]:
     found = desk.condition()
     known = {peer.ae_title for peer in desk.settings.peers.values()}
     others = sorted((age, title) for title, age in found.seen.items() if title not in known)
-    disk = shutil.disk_usage(desk.settings.node.spool)
+    disk, serving = shutil.disk_usage(desk.settings.node.spool), desk.store.service.now()
     return {
         "condition": found,
         "today": desk.store.search.received_since(86_400),
@@ -70,18 +70,18 @@ def _now(desk: Desk) -> dict[str, Any]:
         "others": others[:10],
         "free_gb": disk.free / 1e9,
         "free_share": disk.free / disk.total,
-        "serving": desk.store.service.now(),
-        "model": _model(desk, found.slots),
+        "serving": serving,
+        "model": _model(serving.active, desk.settings.model.name, found.slots),
         "at": local(time.time()),
     }
 
 
-def _model(desk: Desk, slots: Sequence[Mapping[str, Any]]) -> str:
+def _model(active: str, configured: str, slots: Sequence[Mapping[str, Any]]) -> str:
     """Which weights work, and on what, as the workers say; else which of them should."""
     working = {str(slot["note"]).removeprefix("model ") for slot in slots if str(slot["note"]).startswith("model ")}
-    active = desk.store.service.now().active
-    configured = active or desk.settings.model.name
-    return ", ".join(sorted(working)) + (f", in service: {active}" if active else "") if working else configured
+    if not working:
+        return active or configured
+    return ", ".join(sorted(working)) + (f", in service: {active}" if active else "")
 
 
 # Images
