@@ -17,6 +17,17 @@ def watched(outbox: Outbox, folder: Path) -> Watched:
     return Watched(folder, outbox.spool, most_bytes=1 << 20, reserve_mb=0)
 
 
+def with_two_files(tmp_path: Path) -> tuple[Outbox, Path, Watched]:
+    """a.dcm and b.dcm, images 1 and 2, that nobody has looked at yet."""
+    outbox = Outbox.of(Node.configure(tmp_path).settings)
+    folder = tmp_path / "incoming"
+    look = watched(outbox, folder)
+    folder.mkdir()
+    for number, name in enumerate("ab", start=1):
+        save(image(32, number=number), folder / f"{name}.dcm")
+    return outbox, folder, look
+
+
 def test_a_file_that_is_put_there_is_upscaled_and_removed(tmp_path: Path) -> None:
     folder = tmp_path / "incoming"
     more = f'[watch]\nfolder = "{folder}"\n[[rules]]\nname = "folder"\nmatch.calling_ae = ["WATCHED_FOLDER"]\n'
@@ -107,12 +118,7 @@ def test_half_a_character_stops_neither_the_folder_nor_the_receiver_nor_the_work
 
 
 def test_a_file_of_which_nothing_can_be_written_down_makes_room_for_the_others(tmp_path: Path) -> None:
-    outbox = Outbox.of(Node.configure(tmp_path).settings)
-    folder = tmp_path / "incoming"
-    look = watched(outbox, folder)
-    folder.mkdir()
-    for number, name in enumerate("ab", start=1):
-        save(image(32, number=number), folder / f"{name}.dcm")
+    outbox, folder, look = with_two_files(tmp_path)
     bad = str(image(32, number=1).SOPInstanceUID)
 
     def commit(*arguments: object) -> int:
@@ -131,12 +137,7 @@ def test_a_file_of_which_nothing_can_be_written_down_makes_room_for_the_others(t
 def test_a_file_that_may_not_be_read_holds_up_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    outbox = Outbox.of(Node.configure(tmp_path).settings)
-    folder = tmp_path / "incoming"
-    look = watched(outbox, folder)
-    folder.mkdir()
-    for number, name in enumerate("ab", start=1):
-        save(image(32, number=number), folder / f"{name}.dcm")
+    outbox, folder, look = with_two_files(tmp_path)
     monkeypatch.setattr("dicom_sr_node.receive.watched._may_be_taken", lambda path: path.name != "a.dcm")
     for _ in range(4):
         look.look(lambda *arguments: 1)
