@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test check bench soak clean
+.PHONY: help demo test check cards pages bench soak clean
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ check: .venv/installed  ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+cards: .venv/installed  ## measure the shipped weights on held-out patients: every figure in their cards (half an hour)
+	$(BIN)/python -m training.card xr-lite xr xr-gan --data ../shared/xray
+
+pages: .venv/installed  ## fill README, model card and physics page from the cards
+	$(BIN)/python -m training.pages
 
 bench: .venv/installed  ## timings side by side; never part of the tests
 	$(BIN)/pytest tests/bench -s -q -o addopts=

@@ -37,7 +37,7 @@ class Computer:
         failpoints.arm()
         tolerance.accept_faults_of_others()
         self._settings, self._spool = settings, Spool(settings.node.spool, slot)
-        self._shelf, self._loaded = Shelf(settings.node.spool), dict[str, Upscaler]()
+        self._shelf, self._loaded = Shelf(settings.node.spool, unproven=settings.model.unproven), dict[str, Upscaler]()
         self._named = {name for rule in settings.rules for name in (rule.model, *(to.model for to in rule.send_to))}
         for name in self._named - {None}:
             self._upscaler(str(name))
@@ -113,7 +113,8 @@ class Computer:
     def _upscaler(self, name: str) -> Upscaler:
         """Loaded once. Raises NodeError."""
         if name not in self._loaded:
-            self._loaded[name] = self._shelf.load(name, self._settings.model.device)
+            model = self._settings.model
+            self._loaded[name] = self._shelf.load(name, model.device, model.precision)
         return self._loaded[name]
 
     def _admission(self, model: str, *others: str) -> Admission:

@@ -162,11 +162,14 @@ def _model(settings: Settings, store: Store) -> Check:
 
     name = store.service.now().active or settings.model.name
     try:
-        upscaler = Shelf(settings.node.spool).load(name, settings.model.device)
+        shelf = Shelf(settings.node.spool, unproven=settings.model.unproven)
+        upscaler = shelf.load(name, settings.model.device, settings.model.precision)
     except NodeError as error:
         return Check("model", Verdict.FAIL, str(error), "see `srnode models ls`; model.name, model.device")
-    told = f"{upscaler.card.identity} on {upscaler.device}, its hash is right"
-    return Check("model", Verdict.PASS, told)
+    told = f"{upscaler.card.identity} on {upscaler.device} in {upscaler.precision}, its hash is right"
+    if upscaler.card.unproven:
+        return Check("model", Verdict.WARN, f"{told}; unproven: {upscaler.card.unproven}", "see `srnode models qa`")
+    return Check("model", Verdict.PASS, f"{told}, and it passed the physics suite")
 
 
 def _peer(settings: Settings, store: Store, name: str, peer: Peer) -> Iterator[Check]:

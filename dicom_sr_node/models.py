@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from dicom_sr_node import spool
+from numpy.typing import NDArray
+
+from dicom_sr_node import phantom, spool
 from dicom_sr_node.errors import NodeError, NotFound
+from dicom_sr_node.pictures import PICTURES, read_picture
 from model import checkpoint
 from model.checkpoint import Card, CheckpointError
+from model.physics import suite
 from model.upscaler import Upscaler, choose_device
 
 AUTOMATIC = "auto"
+_RINGS = 12  # radiographs that the ring correlation is measured on
+_SIDE = 512  # pixels of them at most
 
 
 class Shelf:
     """Weights by name. Installed ones lie in the spool, so that all machines of a node have them."""
 
-    def __init__(self, spool_root: Path) -> None:
+    def __init__(self, spool_root: Path, *, unproven: bool = False) -> None:
+        """unproven: weights that have not passed the physics suite may be loaded."""
         self._folder = spool_root / "models"
+        self._unproven = unproven
 
     def names(self) -> list[str]:
         """Of all weights, without their loading."""
@@ -48,12 +59,19 @@ class Shelf:
         """The name of the weights that a name means on a device: AUTOMATIC is no name of weights."""
         return checkpoint.default_name(choose_device(device)) if name == AUTOMATIC else name
 
-    def load(self, name: str, device: str) -> Upscaler:
+    def load(self, name: str, device: str, precision: str = "auto") -> Upscaler:
         """Ready to work; `auto` chooses by the device. Raises NodeError."""
         try:
-            return Upscaler.load(str(self.find(self.resolve(name, device))), device)
+            upscaler = Upscaler.load(str(self.find(self.resolve(name, device))), device, precision)
         except (CheckpointError, ValueError) as error:
             raise NodeError(str(error)) from error
+        if upscaler.card.unproven and not self._unproven:
+            raise NodeError(
+                f"{upscaler.card.identity} is not served: {upscaler.card.unproven}; run "
+                f"`srnode models qa {name} --write`, choose other weights, or set "
+                "model.unproven = true, which every result will say"
+            )
+        return upscaler
 
     def install(self, weights: Path) -> Card:
         """Take weights and their card; a name is never given twice. Raises NodeError, OSError."""
@@ -75,3 +93,34 @@ class Shelf:
         spool.write(target.with_suffix(".json"), weights.with_suffix(".json").read_bytes())
         spool.write(target, weights.read_bytes())
         return card
+
+
+def examine(upscaler: Upscaler, data: Path | None, progress: Callable[[str], None]) -> suite.Examination:
+    """Run the physics suite. data: a folder of radiographs, pictures or DICOM. Raises NodeError."""
+    try:
+        if data is None:
+            drawn = [phantom.draw(_SIDE, seed=seed) for seed in range(2)]
+            return suite.examine(upscaler, drawn, "chests drawn by formula", progress)
+        return suite.examine(upscaler, _radiographs(data), f"radiographs in {data.name}", progress)
+    except suite.NoVerdict as error:
+        raise NodeError(f"no verdict: {error}") from error
+
+
+def prove(weights: Path, found: suite.Examination) -> None:
+    """Put the figures into the card beside a weights file."""
+    card = weights.with_suffix(".json")
+    content = {**json.loads(card.read_text(encoding="utf-8")), "physics": found.as_dict()}
+    spool.write(card, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def _radiographs(folder: Path) -> list[NDArray[Any]]:
+    """The middles of a few radiographs in a folder, at their own resolution. Raises NodeError."""
+    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    if not pictures:
+        raise NodeError(f"--data {folder}: there is no picture ({', '.join(PICTURES)})")
+    return [_middle(read_picture(path)) for path in pictures[:: max(1, len(pictures) // _RINGS)]]
+
+
+def _middle(values: NDArray[Any]) -> NDArray[Any]:
+    top, left = (max(0, (length - _SIDE) // 2) for length in values.shape)
+    return values[top : top + _SIDE, left : left + _SIDE]

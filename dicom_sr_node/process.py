@@ -85,7 +85,7 @@ def process(
         except Skipped as reason:
             refusals.append(reason)
             continue
-        results.append(_derived(path, admitted.frame, made[key], found, planned, upscaler.card, wanted, now))
+        results.append(_derived(path, admitted.frame, made[key], found, planned, upscaler, wanted, now))
     if not results:
         raise refusals[0]
     return Processed(admitted.rule, tuple(results), (*admitted.left_out, *map(str, refusals)))
@@ -112,26 +112,40 @@ def _derived(
     pixels: NDArray[Any],
     found: Quality,
     planned: Planned,
-    card: Card,
+    upscaler: Upscaler,
     wanted: Derive,
     now: datetime,
 ) -> Derived:
     """The objects of one form. Raises Unreadable."""
-    source = header.read(path, pixels=False)
-    maker = maker_of(card, planned.scale, planned.form.label)
+    source, card = header.read(path, pixels=False), upscaler.card
+    maker = maker_of(upscaler, planned.scale, planned.form.label)
+    remark = f"{found.remark} {unproven_remark(card)}".strip()
     with header.usable():
-        image = DerivedImage(source, frame, pixels, maker=maker, now=now, remark=found.remark)
+        image = DerivedImage(source, frame, pixels, maker=maker, now=now, remark=remark)
         extras: dict[Kind, Dataset] = {}
         if wanted.heat_map:
-            extras[Kind.HEAT_MAP] = heat_map(source, frame, found, maker, now)
+            extras[Kind.HEAT_MAP] = heat_map(source, frame, found, maker, now, remark)
         if wanted.report:
-            extras[Kind.REPORT] = report(source, image, found, maker, now)
+            extras[Kind.REPORT] = report(source, image, found, maker, now, remark)
     return Derived(planned.form, card, planned.scale, found, pixels, image, extras)
 
 
-def maker_of(card: Card, scale: int, label: Label) -> Maker:
-    """The part of a card that a derived object depends on."""
-    return Maker(model=card.name, version=card.version, sha256=card.sha256, scale=scale, label=label)
+def maker_of(upscaler: Upscaler, scale: int, label: Label) -> Maker:
+    """What a derived object depends on, beside its source."""
+    card = upscaler.card
+    return Maker(
+        model=card.name,
+        version=card.version,
+        sha256=card.sha256,
+        scale=scale,
+        label=label,
+        precision=upscaler.precision,
+    )
+
+
+def unproven_remark(card: Card) -> str:
+    """What every result of weights says that are served although they have not passed the physics suite."""
+    return f"UNPROVEN WEIGHTS: {card.unproven}." if card.unproven else ""
 
 
 def compare(shadow: Derived, sent: Derived) -> dict[str, Any]:

@@ -23,7 +23,8 @@ class Quality:
 
     wrong_blocks: int  # s x s blocks that do not average to the source's stored value; must be 0
     detail: Detail
-    usual: tuple[float, float] | None  # the shares of added detail that were seen in validation
+    usual: tuple[float, float] | None  # the shares of added detail that were seen in validation at this noise
+    is_known_noise: bool = True  # so noisy an image was seen in validation
 
     @property
     def score(self) -> float | None:
@@ -43,8 +44,11 @@ class Quality:
 
     @property
     def is_usual(self) -> bool:
-        """The generator did what it does on radiographs; less than that, or less than rounding makes, is no danger."""
-        return self.score is None or self.score <= TOLERATED_OCTAVES or self.detail.rms <= ROUNDING
+        """The generator did what it does on radiographs of this noise; less than that, or than rounding makes, is no
+        danger: the best classical interpolation adds nothing."""
+        if self.detail.rms <= ROUNDING:
+            return True
+        return self.is_known_noise and (self.score is None or self.score <= TOLERATED_OCTAVES)
 
     @property
     def told(self) -> str:
@@ -52,9 +56,11 @@ class Quality:
         if not self.is_exact:
             return f"{self.wrong_blocks} blocks do not average to the source's stored value"
         share = f"added detail is {100 * self.detail.share:.2f} % of the image's contrast"
+        if not self.is_known_noise:
+            return f"{share}, and its noise of {100 * self.detail.noise_share:.1f} % is above all that was validated"
         if self.usual is None:
             return f"{share}; no usual range is known for these weights"
-        return f"{share}, in validation {100 * self.usual[0]:.2f} to {100 * self.usual[1]:.2f} %"
+        return f"{share}, at this noise {100 * self.usual[0]:.2f} to {100 * self.usual[1]:.2f} % in validation"
 
     @property
     def remark(self) -> str:
@@ -68,6 +74,7 @@ class Quality:
             "wrong_blocks": self.wrong_blocks,
             "added_rms": round(self.detail.rms, 4),  # stored values
             "added_share": round(self.detail.share, 6),
+            "noise_share": round(self.detail.noise_share, 6),
             "usual_share": self.usual,
             "score": None if self.score is None else round(self.score, 3),
         }
@@ -77,12 +84,10 @@ def judge(frame: Frame, pixels: NDArray[Any], card: Card) -> Quality:
     """Hold a result (sH, sW), not yet labelled, against its source."""
     scale = pixels.shape[0] // frame.values.shape[0]
     wrong = block_sums(pixels, scale) != frame.values.astype(np.int64) * scale**2
-    usual = card.usual_detail.get(str(scale))
-    return Quality(
-        int(wrong.sum()),
-        detail_of(pixels, frame),
-        (usual[0], usual[1]) if usual else None,
-    )
+    detail = detail_of(pixels, frame)
+    known = card.usual_detail.get(str(scale), [])
+    usual = next(((least, greatest) for noise, least, greatest in known if detail.noise_share <= noise), None)
+    return Quality(int(wrong.sum()), detail, usual, is_known_noise=not known or usual is not None)
 
 
 def detail_of(pixels: NDArray[Any], frame: Frame) -> Detail:

@@ -270,6 +270,10 @@ class Model(Frozen):
     """"auto": x4 if the result fits below, else x2."""
     max_output_megapixels: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 64
     """Larger results are not made."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the network's arithmetic; "auto": bfloat16 where the device has matrix units for it. Other UIDs."""
+    unproven: bool = False
+    """Serve weights that have not passed `srnode models qa`; every result says so."""
 
 
 class Work(Frozen):
@@ -414,7 +418,7 @@ class Rule(Frozen):
         Field(examples=[["PACS", {"peer": "CLOUD", "scale": 2}]]),
     ] = ()
     """Peers, each by its name or with what differs for it; none: data_dir/out."""
-    model: Annotated[Name | None, Field(examples=["cxr-x4"])] = None
+    model: Annotated[Name | None, Field(examples=["xr"])] = None
     """Else whichever is in service."""
     scale: Annotated[Scale | None, Field(examples=[4])] = None
     """Else model.scale."""

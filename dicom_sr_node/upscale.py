@@ -11,24 +11,23 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from dicom_sr_node import __version__
 from dicom_sr_node.derive import encoding
 from dicom_sr_node.derive import label as labels
-from dicom_sr_node.errors import NodeError, NotFound, Unreadable
+from dicom_sr_node.errors import NodeError, NotFound
+from dicom_sr_node.pictures import PICTURES, read_picture
 from dicom_sr_node.pixels import gate
 from dicom_sr_node.pixels.frame import Frame
 from dicom_sr_node.pixels.reader import Admission, Reader
-from dicom_sr_node.process import process
+from dicom_sr_node.process import process, unproven_remark
 from dicom_sr_node.records import Kind
 from dicom_sr_node.routing import IN_SERVICE, Form
 from dicom_sr_node.settings import Derive, Label, Model, Rule
 from model.upscaler import Upscaler
 
 DICOM = (".dcm", ".dicom", ".ima")
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 Progress = Callable[[float], None]
 
 
@@ -133,7 +132,8 @@ class Batch:
         said = PngImagePlugin.PngInfo()
         said.add_text(
             "Description",
-            f"AI-enhanced x{scale} by {self.upscaler.card.identity}; detail is estimated, not for diagnosis",
+            f"AI-enhanced x{scale} by {self.upscaler.card.identity}; detail is estimated, not for diagnosis. "
+            f"{unproven_remark(self.upscaler.card)}".strip(),
         )
         said.add_text("Software", f"dicom_sr_node {__version__}")
         written = target.with_name(f".{target.name}.part")
@@ -150,22 +150,6 @@ def expand(inputs: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
                     yield path, found
         else:
             yield path.parent, path
-
-
-def read_picture(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """(H, W) stored values, 8 or 16 bit; colour becomes gray. Raises Unreadable."""
-    try:
-        with Image.open(path) as image:
-            pages = getattr(image, "n_frames", 1)
-            if pages > 1:
-                raise Unreadable(f"{pages} pages or frames: only single images are upscaled")
-            if image.mode.startswith("I;16"):
-                return np.asarray(image).astype(np.uint16)
-            if image.mode in ("I", "F"):
-                raise Unreadable(f"pixel format {image.mode} has more than 16 bits: only 8 and 16 bits are served")
-            return np.asarray(image.convert("L"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise Unreadable(f"not a readable picture: {error}") from error
 
 
 def _write(target: Path, content: bytes) -> None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from model.generator import Generator, GeneratorConfig
 
 WEIGHTS = Path(__file__).parent / "weights"
 SUFFIX = ".safetensors"
+SUITE = 1  # the physics suite whose results count (`model.physics.suite`); it grows when a test or a limit changes
+Generators = dict[int, Generator]  # by scale
+Usual = tuple[float, float, float]  # shares of contrast: sources up to this noise got from so much to so much detail
 
 
 class CheckpointError(Exception):
@@ -29,14 +33,33 @@ class Card:
     name: str
     version: str
     sha256: str
-    architecture: GeneratorConfig
+    architecture: GeneratorConfig  # of the generator of each scale
+    scales: tuple[int, ...]  # largest first; for each there is a generator of its own
     tile: int  # low pixels: the longest side the generator is given at once
     overlap: int  # low pixels that neighbouring tiles share
     training: dict[str, Any] = field(default_factory=dict)  # data, degradation, recipe
     metrics: dict[str, Any] = field(default_factory=dict)  # measured on patients the model never saw, beside bicubic
-    usual_detail: dict[str, tuple[float, float]] = field(default_factory=dict)  # by scale; `model.detail`, measured
+    usual_detail: dict[str, list[Usual]] = field(default_factory=dict)  # by scale, then by rising noise; measured
+    physics: dict[str, Any] = field(default_factory=dict)  # what `model.physics.suite` found
     weaknesses: list[str] = field(default_factory=list)  # known ones, in words
     licence: str = ""
+
+    @property
+    def unproven(self) -> str:
+        """Why these weights may not be served without being asked for, or nothing: what the physics suite said."""
+        if not self.physics:
+            return "its card holds no result of the physics suite"
+        if self.physics.get("sha256") != self.sha256:
+            return "the physics suite was run on other weights"
+        if self.physics.get("suite") != SUITE:
+            return f"it was run through another physics suite than number {SUITE}"
+        missed = [
+            f"{row['test']} (x{scale})"
+            for scale in self.scales
+            for row in self.physics.get(f"x{scale}", {}).get("rows") or [{"test": "no row", "passed": False}]
+            if not row["passed"]
+        ]
+        return f"it misses limits of the physics suite: {'; '.join(missed)}" if missed else ""
 
     @property
     def identity(self) -> str:
@@ -45,7 +68,9 @@ class Card:
 
     def as_dict(self) -> dict[str, Any]:
         """The content of the JSON file."""
-        return {**self.__dict__, "architecture": self.architecture.as_dict()}
+        architecture = self.architecture.as_dict()
+        del architecture["scale"]  # of the first one only
+        return {**self.__dict__, "architecture": architecture}
 
 
 def available(folder: Path = WEIGHTS) -> list[str]:
@@ -69,15 +94,22 @@ def read_card(path: Path) -> Card:
     card_path = path.with_suffix(".json")
     try:
         values = json.loads(card_path.read_text(encoding="utf-8"))
-        return Card(**{**values, "architecture": GeneratorConfig(**values["architecture"])})
+        architecture = values["architecture"]
+        scales = tuple(sorted(values.get("scales") or [architecture["scale"]], reverse=True))
+        if architecture["output"] == "detail":  # the name that cards before version 2 have for it
+            architecture["output"] = "bicubic"
+            values.pop("usual_detail", None)  # measured against bicubic, and whatever the noise
+        return Card(
+            **{**values, "architecture": GeneratorConfig(**{**architecture, "scale": scales[0]}), "scales": scales}
+        )
     except FileNotFoundError:
         raise CheckpointError(f"{path} has no card: {card_path} is missing; export weights with their card") from None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise CheckpointError(f"the card {card_path} cannot be read: {error!r}") from error
 
 
-def load(path: Path) -> tuple[Generator, Card]:
-    """The generator in evaluation mode and its card; fails closed if the file is not the one the card describes."""
+def load(path: Path) -> tuple[Generators, Card]:
+    """The generators in evaluation mode and their card; fails closed if the file is not the one the card describes."""
     card = read_card(path)
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
@@ -86,18 +118,26 @@ def load(path: Path) -> tuple[Generator, Card]:
             f"{path} is not what its card describes: sha256 {digest}, the card says {card.sha256}; restore both files"
         )
     try:
-        generator = Generator(card.architecture)
-        generator.load_state_dict(load_tensors(content))
+        tensors = load_tensors(content)
+        generators = {scale: Generator(replace(card.architecture, scale=scale)).eval() for scale in card.scales}
+        for scale, generator in generators.items():
+            generator.load_state_dict(_of_scale(tensors, scale))
     except Exception as error:  # safetensors and torch raise many kinds; all mean the same to the caller
         raise CheckpointError(f"{path} does not fit the architecture of its card: {error}") from error
-    return generator.eval(), card
+    return generators, card
 
 
-def save(path: Path, generator: Generator, **card: Any) -> Card:
-    """Write weights and card; `card` holds the fields of `Card` except hash and architecture."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in generator.state_dict().items()}
+def save(path: Path, generators: Generators, **card: Any) -> Card:
+    """Write weights and card; `card` holds the fields of `Card` except hash, architecture and scales."""
+    scales = tuple(sorted(generators, reverse=True))
+    tensors = {
+        f"x{scale}.{name}": tensor.detach().cpu().contiguous()
+        for scale in scales
+        for name, tensor in generators[scale].state_dict().items()
+    }
     content = save_tensors(tensors)
-    written = Card(sha256=hashlib.sha256(content).hexdigest(), architecture=generator.config, **card)
+    digest = hashlib.sha256(content).hexdigest()
+    written = Card(sha256=digest, architecture=generators[scales[0]].config, scales=scales, **card)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     text = json.dumps(written.as_dict(), indent=2, ensure_ascii=False)
@@ -105,6 +145,22 @@ def save(path: Path, generator: Generator, **card: Any) -> Card:
     return written
 
 
+def _of_scale(tensors: dict[str, Tensor], scale: int) -> dict[str, Tensor]:
+    """One generator's part; files before version 2 hold a single one, without a prefix."""
+    prefix = f"x{scale}."
+    if not any(name.startswith(prefix) for name in tensors):
+        return tensors
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 def default_name(device: torch.device, folder: Path = WEIGHTS) -> str:
-    """What `auto` means: the full generator on a GPU where its weights are installed, else the lite one."""
-    return "cxr-x4" if device.type == "cuda" and "cxr-x4" in available(folder) else "cxr-x4-lite"
+    """What `auto` means: the full generator where the device is quick enough for it, else the lite one."""
+    quick = device.type == "cuda" or has_matrix_units(device)
+    return "xr" if quick and "xr" in available(folder) else "xr-lite"
+
+
+def has_matrix_units(device: torch.device) -> bool:
+    """Whether a device multiplies matrices of bfloat16 in hardware: AMX on a CPU, tensor cores from Ampere on."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_amx_tile_supported())

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from model.generator import bicubic
+from model.interpolation import consistent
 
 SLOPE = 0.2  # of the leaky rectifiers
 CONTEXT = 1 / 16  # of the source beside the detail: about as large as the detail itself
@@ -73,5 +73,5 @@ class Critic(nn.Module):
         """
         if not self.config.conditional:
             return candidate
-        source = bicubic(low, candidate.shape[-1] // low.shape[-1])
+        source = consistent(low, candidate.shape[-1] // low.shape[-1])
         return torch.cat([candidate - source, CONTEXT * source], dim=1)

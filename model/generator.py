@@ -1,7 +1,7 @@
 """The generator: low-resolution image in, high-resolution image out, both on [-1, 1].
 
-The seed's architecture is `GeneratorConfig()`: an SRResNet (Ledig et al. 2017) with self-attention (Zhang et al.
-2019) after the long skip. Smaller members of the family are other values of the same fields.
+An SRResNet (Ledig et al. 2017) with self-attention (Zhang et al. 2019) after the long skip, as in the seed; what it
+answers is added to the best classical interpolation. Smaller members of the family are other values of the same fields.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from model.attention import SelfAttention
 from model.blocks import LastStage, ResidualBlock, UpsamplingBlock
+from model.interpolation import bicubic, consistent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +28,11 @@ class GeneratorConfig:
     edge_kernel: int = 9  # the first convolution, and the last one of the "stages" tail
     batch_norm: bool = True
     attention: bool = True
-    tail: Literal["stages", "shuffle"] = "stages"  # two x2 blocks, or one pixel shuffle by `scale`
-    output: Literal["detail", "image"] = "detail"  # detail on top of bicubic, or the image itself
+    attention_pool: int = 1  # low pixels, along each side, that one key and value of the attention stand for
+    tail: Literal["stages", "shuffle"] = "stages"  # x2 blocks one after the other, or one pixel shuffle by `scale`
+    # What the answer is: detail on the consistent interpolation, without a mean in any block, so that an answer of zero
+    # is the best classical method; the image itself from tanh, as in the seed; or (older weights) detail on bicubic.
+    output: Literal["consistent", "image", "bicubic"] = "consistent"
     scale: int = 4
 
     def __post_init__(self) -> None:
@@ -36,8 +40,8 @@ class GeneratorConfig:
             raise ValueError(f"scale must be a power of two of at least 2, not {self.scale}")
         if self.edge_kernel % 2 == 0:
             raise ValueError(f"edge_kernel must be odd, not {self.edge_kernel}")
-        if min(self.channels, self.width, self.blocks, self.edge_kernel) < 1:
-            raise ValueError("channels, width, blocks and edge_kernel must be at least 1")
+        if min(self.channels, self.width, self.blocks, self.edge_kernel, self.attention_pool) < 1:
+            raise ValueError("channels, width, blocks, edge_kernel and attention_pool must be at least 1")
 
     def as_dict(self) -> dict[str, Any]:
         """The plain values, for a card."""
@@ -56,21 +60,24 @@ class Generator(nn.Module):
             *(ResidualBlock(width, batch_norm=config.batch_norm) for _ in range(config.blocks)),
             nn.Conv2d(width, width, 3, padding=1),
         )
-        self.attention = SelfAttention(width) if config.attention else nn.Identity()
+        self.attention = SelfAttention(width, config.attention_pool) if config.attention else nn.Identity()
         self.tail = _tail(config)
-        if config.output == "detail":
+        if config.output != "image":
             last = [layer for layer in self.tail.modules() if isinstance(layer, nn.Conv2d)][-1]
-            nn.init.zeros_(last.weight)  # training starts at bicubic
+            nn.init.zeros_(last.weight)  # training starts at the interpolation
             nn.init.zeros_(last.bias) if last.bias is not None else None
 
     def forward(self, low: Tensor) -> Tensor:
         """(N, C, H, W) on [-1, 1] -> (N, C, scale * H, scale * W)."""
         first = self.head(low)
-        features = self.attention(first + self.trunk(first))
-        detail: Tensor = torch.tanh(self.tail(features))
-        if self.config.output == "image":
-            return detail
-        return bicubic(low, self.config.scale) + detail.to(low.dtype)
+        answer: Tensor = self.tail(self.attention(first + self.trunk(first)))
+        match self.config.output:
+            case "consistent":
+                return consistent(low, self.config.scale) + without_block_means(answer.float(), self.config.scale)
+            case "image":
+                return torch.tanh(answer)
+            case "bicubic":
+                return bicubic(low, self.config.scale) + torch.tanh(answer).to(low.dtype)
 
     def upsampling_weights(self) -> list[Tensor]:
         """The kernels of the upsampling blocks, which the seed regularises."""
@@ -86,6 +93,6 @@ def _tail(config: GeneratorConfig) -> nn.Sequential:
     return nn.Sequential(*stages, LastStage(config.width, config.channels, config.edge_kernel))
 
 
-def bicubic(low: Tensor, scale: int) -> Tensor:
-    """Keys' cubic convolution with a = -0.5 (as in Pillow): (N, C, H, W) -> (N, C, scale * H, scale * W)."""
-    return F.interpolate(low, scale_factor=scale, mode="bicubic", antialias=True, align_corners=False)
+def without_block_means(detail: Tensor, scale: int) -> Tensor:
+    """What a network may add to an image whose block means are right: (N, C, sH, sW) -> same shape."""
+    return detail - F.interpolate(F.avg_pool2d(detail, scale), scale_factor=scale, mode="nearest")

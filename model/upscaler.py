@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model import checkpoint, consistency, tiles
-from model.checkpoint import Card
+from model import checkpoint, consistency, orientation, tiles
+from model.checkpoint import Card, Generators
 from model.generator import Generator
 from model.intensity import Window
 
@@ -29,30 +30,32 @@ class NotFinite(ArithmeticError):
 
 
 class Upscaler:
-    """A generator on a device, with its card.
+    """The generators of some weights on a device, one for each scale, with their card.
 
     >>> upscaler = Upscaler.load("auto")  # doctest: +SKIP
     >>> high = upscaler.upscale(array, scale=4)  # (H, W) -> (4H, 4W), same dtype  # doctest: +SKIP
     """
 
-    def __init__(self, generator: Generator, card: Card, device: torch.device) -> None:
+    def __init__(self, generators: Generators, card: Card, device: torch.device, precision: str = "float32") -> None:
         self.card = card
         self.device = device
-        self._generator = generator.to(device).eval()
+        self.precision = precision  # of the network's arithmetic: float32 or bfloat16
+        self._generators = {scale: generator.to(device).eval() for scale, generator in generators.items()}
 
     @classmethod
-    def load(cls, name: str = "auto", device: str = "auto") -> Upscaler:
-        """Weights by name, by path, or `auto`; device `auto`, `cpu` or `cuda`. Raises CheckpointError."""
+    def load(cls, name: str = "auto", device: str = "auto", precision: str = "auto") -> Upscaler:
+        """Weights by name or path; device `auto`, `cpu` or `cuda`; precision `auto`, `float32` or `bfloat16`.
+
+        Raises CheckpointError; ValueError for a device or a precision that is not there.
+        """
         chosen = choose_device(device)
         path = checkpoint.find(checkpoint.default_name(chosen) if name == "auto" else name)
-        generator, card = checkpoint.load(path)
-        return cls(generator, card, chosen)
+        return cls(*checkpoint.load(path), chosen, choose_precision(precision, chosen))
 
     @property
     def scales(self) -> tuple[int, ...]:
-        """The scales this generator serves, largest first: its own, and the halves down to 2."""
-        own = self.card.architecture.scale
-        return tuple(own >> shift for shift in range(own.bit_length() - 1))
+        """The scales these weights serve, largest first."""
+        return tuple(sorted(self._generators, reverse=True))
 
     def upscale(
         self,
@@ -75,9 +78,12 @@ class Upscaler:
         real = array if padding is None else array[(array < padding[0]) | (array > padding[1])]
         self._check(array, real, scale, value_range)
         window = Window.of(real, inverted=inverted)
+        lying = orientation.canonical(array, inverted=inverted)
+        seen = np.ascontiguousarray(lying.apply(array))
         for halvings in range(MOST_HALVINGS + 1):
             try:
-                return self._upscale(array, scale, window, value_range, padding, progress, halvings)
+                result = self._upscale(seen, scale, window, value_range, padding, progress, halvings)
+                return np.ascontiguousarray(lying.undo(result))
             except torch.OutOfMemoryError:
                 pass  # the error holds the tensors: they are freed when it is gone
             except torch.AcceleratorError as error:
@@ -97,20 +103,21 @@ class Upscaler:
     ) -> NDArray[Any]:
         height, width = array.shape
         result = np.empty((height * scale, width * scale), array.dtype)
-        own, tile = self.card.architecture.scale, self.card.tile >> halvings
+        tile = self.card.tile >> halvings
         for row, high in tiles.strips(
             window.to_unit(array),
-            self._run,
-            scale=own,
+            partial(self._run, self._generators[scale]),
+            scale=scale,
             tile=tile,
             overlap=min(self.card.overlap, tile // 3),
             batch_pixels=BATCH_PIXELS >> 2 * halvings,
         ):
             if not np.isfinite(high).all():
                 raise NotFinite(f"{self.card.identity} answered with a value that is not finite")
-            last = row + len(high) // own
-            stored = _mean(window.to_stored(high), own // scale)
-            exact = consistency.enforce(stored, array[row:last], value_range=value_range, padding=padding)
+            last = row + len(high) // scale
+            exact = consistency.enforce(
+                window.to_stored(high), array[row:last], value_range=value_range, padding=padding
+            )
             result[row * scale : last * scale] = exact
             progress(last / height)
         return result
@@ -126,11 +133,13 @@ class Upscaler:
             )
 
     @torch.inference_mode()
-    def _run(self, low: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _run(self, generator: Generator, low: NDArray[np.float32]) -> NDArray[np.float32]:
         """(T, h, w) -> (T, s*h, s*w), both on [-1, 1]; three-channel generators see the gray image three times."""
         channels = self.card.architecture.channels
         tensor = torch.from_numpy(low).to(self.device).unsqueeze(1).expand(-1, channels, -1, -1)
-        high: torch.Tensor = self._generator(tensor.contiguous(memory_format=torch.channels_last))
+        half = self.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
+            high: torch.Tensor = generator(tensor.contiguous(memory_format=torch.channels_last))
         result: NDArray[np.float32] = high.float().mean(dim=1).cpu().numpy()
         return result
 
@@ -146,17 +155,17 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def choose_precision(precision: str, device: torch.device) -> str:
+    """`auto` takes bfloat16 where there are matrix units for it. Raises ValueError."""
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise ValueError(f"precision must be auto, float32 or bfloat16, not {precision!r}")
+    if precision == "auto":
+        return "bfloat16" if checkpoint.has_matrix_units(device) else "float32"
+    return precision
+
+
 def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:
     if dtype.kind not in "iu":
         raise ValueError(f"expected integers, not {dtype}")
     info = np.iinfo(dtype)
     return int(info.min), int(info.max)
-
-
-def _mean(image: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
-    """(f*H, f*W) -> (H, W): means of f x f; x2 results are 2x2 means of the x4 result."""
-    if factor == 1:
-        return image
-    height, width = image.shape
-    means: NDArray[np.float32] = image.reshape(height // factor, factor, width // factor, factor).mean(axis=(1, 3))
-    return means

@@ -33,7 +33,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def upscaler() -> Upscaler:
     """The shipped lite weights on the CPU."""
     torch.set_num_threads(1)
-    return Upscaler.load("cxr-x4-lite", "cpu")
+    return Upscaler.load("xr-lite", "cpu")
 
 
 @pytest.fixture(scope="session")

@@ -18,12 +18,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from model.intensity import Window
-from training.config import TrainingConfig
-from training.degrade import Scene, degrade
+from training import augment, phantoms
+from training.config import TrainingConfig, View
+from training.degrade import AreaMean, Scene, degrade
 from training.images import Pixels, Radiograph
 
 ZOOM = 2.0  # the most that the "zoom" augmentation shrinks a region
-CONTRAST = 0.2  # of the window's half width, for the "contrast" augmentation
+ZOOMED = 1 / 3  # the share of crops that it takes
+PHANTOM_PEAK = np.float32(4095)  # stored values
 AHEAD = 4  # batches that each worker prepares
 
 
@@ -57,9 +59,13 @@ class Batches(Dataset[Batch]):
     """The batches of a run, by draw: one for each content step, then `critic_steps + 1` for each adversarial one."""
 
     def __init__(self, images: Sequence[Radiograph], config: TrainingConfig, *, rank: int = 0) -> None:
-        self._images, self._config, self._rank = images, config, rank
-        areas = np.cumsum([np.prod(image.shape) for image in images], dtype=np.float64)
-        self._area = areas / areas[-1]  # each native pixel is equally likely
+        self._config, self._rank = config, rank
+        self._wholes = [image for image in images if image.serves("whole")]
+        self._parts = [image for image in images if image.serves("native")]
+        shares = {view: share for view, share in config.data.shares.items() if share}
+        self._views, self._shares = list(shares), np.cumsum(list(shares.values()))
+        areas = np.cumsum([np.prod(image.shape) for image in self._parts], dtype=np.float64)
+        self._area = areas / areas[-1] if len(areas) else areas
 
     def __getitem__(self, draw: int) -> Batch:
         content = draw < self._config.content.steps
@@ -91,18 +97,41 @@ class Batches(Dataset[Batch]):
         """(crop, its low image, share), both on the network's scale."""
         random = np.random.default_rng((self._config.seed, draw, index))
         data, scale = self._config.data, self._config.generator.scale
-        whole = random.random() < data.whole_share
-        chosen = int(random.integers(len(self._images))) if whole else int(np.searchsorted(self._area, random.random()))
-        image = self._images[chosen]
-        crop = _region(image.whole if whole else image.pixels, data.crop, random, zoom="zoom" in data.augment)
-        if "flip" in data.augment and random.random() < 0.5:
-            crop = crop[:, ::-1]
-        if "turn" in data.augment:
-            crop = np.rot90(crop, int(random.integers(4)))
-        crop = np.ascontiguousarray(crop)
-        low = degrade(crop, self._config.degrade, Scene(scale, image.peak, random))
-        window = _jitter(image.window, random) if "contrast" in data.augment else image.window
-        return window.to_unit(crop), window.to_unit(low), float(random.random())
+        view = self._views[int(np.searchsorted(self._shares, random.random(), side="right"))]
+        if view == "phantom":
+            high, low = self._phantom(random)
+            window = Window.of(low)
+            return window.to_unit(high), window.to_unit(low), float(random.random())
+        image = self._image(view, random)
+        region = _region(image.view(view), data.crop, random, zoom="zoom" in data.augment)
+        window = image.window
+        high = window.to_unit(augment.oriented(region, data.augment, random))
+        high = augment.toned(high, data.augment, random)
+        value = abs(1 / window.half_width) * augment.depth(image.peak, data.augment, random)
+        ends = sorted(float(v) for v in window.to_unit(np.array([0, image.peak])))
+        scene = Scene(scale, -1.0, 2.0, ends[0], ends[1], value, random)
+        low = degrade(high, self._config.degrade, scene)
+        shift, stretch = augment.contrast(data.augment, random)
+        return (high - shift) / stretch, (low - shift) / stretch, float(random.random())
+
+    def _image(self, view: View, random: np.random.Generator) -> Radiograph:
+        """Whole images are equally likely; of parts, each native pixel is."""
+        if view == "native":
+            return self._parts[int(np.searchsorted(self._area, random.random()))]
+        return self._wholes[int(random.integers(len(self._wholes)))]
+
+    def _phantom(self, random: np.random.Generator) -> tuple[Pixels, Pixels]:
+        """(high, low) in the stored values of some detector."""
+        data = self._config.data
+        high = PHANTOM_PEAK * phantoms.draw(
+            data.crop, self._config.generator.scale, random, data.bars_share, data.bars_above
+        )
+        dark, span = float(high.min()), float(np.ptp(high)) or 1.0
+        value = span * 2.0 ** -int(random.integers(8, augment.DEEPEST + 1))
+        scene = Scene(self._config.generator.scale, dark, span, -np.inf, np.inf, value, random)
+        low = AreaMean().apply(high, scene)
+        low += random.standard_normal(low.shape, dtype=np.float32) * np.float32(span * phantoms.noise_level(random))
+        return high, (np.rint(low / np.float32(value)) * np.float32(value)).astype(np.float32)
 
 
 def _stay(_: int) -> None:
@@ -114,18 +143,13 @@ def _stay(_: int) -> None:
 def _region(pixels: Pixels, size: int, random: np.random.Generator, *, zoom: bool) -> NDArray[np.float32]:
     """A random square, (size, size) in stored values; with zoom, a larger one that is shrunk to it."""
     side = size
-    if zoom:
+    if zoom and random.random() < ZOOMED:
         side = int(size * random.uniform(1, max(1.0, min(ZOOM, min(pixels.shape) / size))))
     top, left = (int(random.integers(length - side + 1)) for length in pixels.shape)
     region = pixels[top : top + side, left : left + side].astype(np.float32)
     if side == size:
         return region
     return np.asarray(Image.fromarray(region).resize((size, size), Image.Resampling.BICUBIC))
-
-
-def _jitter(window: Window, random: np.random.Generator) -> Window:
-    shift, stretch = random.uniform(-CONTRAST, CONTRAST, 2) * window.half_width
-    return Window(window.dark + shift - stretch, window.bright + shift + stretch)
 
 
 def _batch(samples: Sequence[tuple[Pixels, Pixels, float]]) -> Batch:

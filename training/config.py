@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from model.critic import CriticConfig
 from model.generator import GeneratorConfig
 from model.vgg import LAYERS
+from training.augment import Augmentation
 from training.degrade import SHRINKING, AreaMean, Degradation, Quantise
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -20,6 +21,11 @@ Number = Annotated[int, Field(ge=0)]
 Weight = Annotated[float, Field(ge=0)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Size = Annotated[int, Field(ge=32)]  # pixels: below, the windows of the metrics do not fit
+
+
+View = Literal[
+    "native", "whole", "fit"
+]  # of an image: as it is, squeezed into a square, or shrunk with its aspect ratio
 
 
 class ConfigError(Exception):
@@ -39,16 +45,35 @@ class Data(Frozen):
     patients: Number = 0  # at most so many patients; 0 takes all
     whole_size: Size = 256  # pixels: whole images are resized to this square, as in the seed
     crop: Count = 128  # high-resolution pixels
-    whole_share: Share = 0.5  # of the crops from whole images; the others are cut at native resolution
-    augment: tuple[Literal["flip", "turn", "zoom", "contrast"], ...] = ("flip",)
+    whole_share: Share = 0.5  # of the crops from whole images, squeezed into a square as in the seed
+    fit_share: Share = 0.0  # from whole images with their aspect ratio kept; the shorter side has whole_size
+    phantom_share: Share = 0.0  # drawn by formula; all other crops are cut at native resolution
+    bars_share: Share = 0.2  # of the phantoms that are line pairs
+    bars_above: Share = 0.85  # of these that are too fine for the low image
+    native: tuple[str, ...] = ()  # folders of parts at native resolution, none of them whole; none: any image is both
+    augment: tuple[Augmentation, ...] = ("flip",)
     workers: Number = 0  # processes that cut and degrade ahead of the device; 0: the training process itself
     cache: Path | None = None  # a folder for decoded images, read from there by all workers; none: held in memory
+
+    @property
+    def shares(self) -> dict[View | Literal["phantom"], float]:
+        """Of the crops, by where they come from; together one."""
+        rest = 1 - self.whole_share - self.fit_share - self.phantom_share
+        native = rest if rest > 1e-9 else 0.0
+        return {"whole": self.whole_share, "fit": self.fit_share, "phantom": self.phantom_share, "native": native}
 
 
 class Start(Frozen):
     """What the generator begins as."""
 
     weights: str = ""  # a name or a path: as they are, or grown into a larger generator; empty: at random
+
+
+class Teacher(Frozen):
+    """A larger generator whose results the content stage learns from, beside the images (Hinton et al. 2015)."""
+
+    weights: str = ""  # a name or a path; empty: none
+    share: Share = 0.5  # of the loss; the rest is the distance to the image itself
 
 
 class Content(Frozen):
@@ -59,6 +84,7 @@ class Content(Frozen):
     learning_rate: Rate = 2e-3
     betas: tuple[Decay, Decay] = (0.9, 0.99)
     warmup_steps: Number = 500
+    gradient_limit: Annotated[float, Field(gt=0)] = 1.0  # of its norm; a longer gradient is shortened to it
 
 
 class Adversarial(Frozen):
@@ -107,14 +133,19 @@ class TrainingConfig(Frozen):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the forward passes; auto: bfloat16 on CUDA
     threads: Number = 0  # 0: as many as the machine has
+    compile: bool = (
+        False  # the content stage's forward and backward passes by torch.compile: minutes to begin, then faster
+    )
     deterministic: bool = False  # refuse operations whose result changes from run to run, at some cost in speed
     accumulate: Count = 1  # parts in which each batch goes through the device
     average: Decay = 0.999  # decay of the moving average of the weights, which is what is kept
-    pixel: Literal["relative", "absolute", "squared"] = "relative"  # the pixel loss
+    pixel: Literal["relative", "relative_rms", "absolute", "squared"] = "relative"  # the pixel loss; relative: to the
+    # error of the consistent interpolation
     consistent: bool = True  # the losses see the image after the consistency step, as the node sends it
     degrade: tuple[Degradation, ...] = (AreaMean(), Quantise())
     data: Data
     start: Start = Start()
+    teacher: Teacher = Teacher()
     content: Content
     adversarial: Adversarial = Adversarial()
     generator: GeneratorConfig = GeneratorConfig()
@@ -134,11 +165,14 @@ class TrainingConfig(Frozen):
     def recipe(self) -> dict[str, Any]:
         """What made the weights, for the card: no path and no setting of the machine they were made on."""
         values = self.as_dict()
-        for private in ("runs", "device", "threads", "every", "weaknesses"):
+        for private in ("runs", "device", "threads", "compile", "every", "weaknesses"):
             del values[private]
         for private in ("root", "cache", "workers"):
             del values["data"][private]
         values["start"]["weights"] = Path(self.start.weights).stem
+        values["teacher"]["weights"] = Path(self.teacher.weights).stem
+        if not self.teacher.weights:
+            del values["teacher"]
         del values["adversarial"]["vgg"]
         if not self.adversarial.steps:
             del values["adversarial"], values["critic"]
@@ -188,8 +222,10 @@ def _mistakes(config: TrainingConfig) -> list[str]:
     for key, size in (("data.crop", data.crop), ("data.whole_size", data.whole_size)):
         if size % scale:
             found.append(f"{key} = {size} must be a multiple of generator.scale = {scale}")
-    if data.crop > data.whole_size and data.whole_share:
+    if data.crop > data.whole_size and data.whole_share + data.fit_share:
         found.append(f"data.crop = {data.crop} exceeds data.whole_size = {data.whole_size}")
+    if (taken := data.whole_share + data.fit_share + data.phantom_share) > 1 + 1e-9:
+        found.append(f"data.whole_share, fit_share and phantom_share together are {taken:g}; they must not exceed 1")
     if sum(isinstance(step, SHRINKING) for step in config.degrade) != 1:
         found.append('degrade must hold exactly one of "area_mean" and "bicubic"')
     for key, stage in (("content", config.content), ("adversarial", adversarial)):

@@ -1,7 +1,7 @@
-"""Named, composable steps from a high image to its low one.
+"""From a high image to a low one, step by step: each step is a table in the configuration's `degrade`.
 
-Each step is a configuration table (`{ step = "jpeg", quality = [60, 95] }`; its bare name takes the defaults) and a
-function of one image: (H, W) float32 in stored values -> (H, W), or (H / scale, W / scale) for the two that shrink.
+A step knows the scale, what one stored value is worth, and the image's own range: noise and JPEG are relative to that
+range, not to what the container could hold.
 """
 
 from __future__ import annotations
@@ -15,14 +15,26 @@ from PIL import Image
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Floats = NDArray[np.float32]
+Share = Annotated[float, Field(ge=0, le=1)]
+SMOOTH = np.array([0.25, 0.5, 0.25], np.float32)  # what a scintillator does to the quanta, roughly
 
 
 class Scene(NamedTuple):
-    """What a step may know: the factor, the highest stored value, and its own chance."""
+    """What a step may know, in the units of the image's values."""
 
     scale: int
-    peak: float
+    dark: float  # where the image's own range begins
+    span: float  # its width
+    floor: float  # the lowest value that can be stored
+    ceiling: float  # the highest
+    value: float  # one stored value
     random: np.random.Generator
+
+
+def scene_of(image: NDArray[Any], peak: int, scale: int, random: np.random.Generator) -> Scene:
+    """Of an image in stored values from 0 to `peak`."""
+    dark, bright = float(image.min()), float(image.max())
+    return Scene(scale, dark, bright - dark, 0.0, float(peak), 1.0, random)
 
 
 class Step(BaseModel):
@@ -51,18 +63,28 @@ class Bicubic(Step):
 
 
 class Noise(Step):
-    """Poisson noise of the quanta and Gaussian noise of the read-out: variance `gain * value + read**2`."""
+    """Noise as a detector makes it: of the quanta, its variance growing with the signal, and of the read-out.
+
+    Strengths are standard deviations as shares of the image's own range, drawn evenly between zero and these; that of
+    the quanta is the one at the range's bright end. Half of the noise is white, half smoothed as by a scintillator.
+    """
 
     step: Literal["noise"] = "noise"
-    gain: Annotated[float, Field(ge=0)] = 0.05  # stored values for one quantum
-    read: Annotated[float, Field(ge=0)] = 0.5  # stored values
+    chance: Share = 1.0
+    quanta: Share = 0.02
+    readout: Share = 0.01
 
     def apply(self, image: Floats, scene: Scene) -> Floats:
-        noisy: NDArray[np.floating[Any]] = image.astype(np.float64)
-        if self.gain:
-            noisy = scene.random.poisson(np.maximum(noisy, 0) / self.gain) * self.gain
-        noisy += scene.random.normal(0, self.read, image.shape)
-        return noisy.clip(0, scene.peak).astype(np.float32)
+        random = scene.random
+        if random.random() >= self.chance:
+            return image
+        quanta, readout = (float(strength * scene.span * random.random()) for strength in (self.quanta, self.readout))
+        noise = random.standard_normal(image.shape, dtype=np.float32)
+        if random.random() < 0.5:
+            noise = _smoothed(noise)
+        bright = ((image - np.float32(scene.dark)) / np.float32(max(scene.span, scene.value))).clip(0, None)
+        noisy: Floats = image + noise * np.sqrt(np.float32(quanta**2) * bright + np.float32(readout**2))
+        return noisy.clip(scene.floor, scene.ceiling)
 
 
 class Quantise(Step):
@@ -71,24 +93,39 @@ class Quantise(Step):
     step: Literal["quantise"] = "quantise"
 
     def apply(self, image: Floats, scene: Scene) -> Floats:
-        return np.rint(image).clip(0, scene.peak)
+        floor, value = np.float32(scene.floor), np.float32(scene.value)
+        whole: Floats = floor + np.rint((image - floor) / value) * value
+        return whole.clip(scene.floor, scene.ceiling)
 
 
 class Jpeg(Step):
-    """Baseline JPEG of a quality drawn between two ends; deeper images are brought to 8 bits for it."""
+    """Baseline JPEG of a quality drawn between two ends; the image's own range is brought to 8 bits for it."""
 
     step: Literal["jpeg"] = "jpeg"
+    chance: Share = 1.0
     quality: tuple[Annotated[int, Field(ge=1, le=100)], Annotated[int, Field(ge=1, le=100)]] = (70, 95)
 
     def apply(self, image: Floats, scene: Scene) -> Floats:
+        if scene.random.random() >= self.chance:
+            return image
         file = io.BytesIO()
         quality = int(scene.random.integers(min(self.quality), max(self.quality) + 1))
-        eight_bits = np.rint(image * (255 / scene.peak)).clip(0, 255).astype(np.uint8)
-        Image.fromarray(eight_bits).save(file, "JPEG", quality=quality)
-        return np.asarray(Image.open(file), dtype=np.float32) * np.float32(scene.peak / 255)
+        dark, bright = image.min(), image.max()
+        step = max(bright - dark, np.float32(scene.value)) / np.float32(255)
+        Image.fromarray(np.rint((image - dark) / step).astype(np.uint8)).save(file, "JPEG", quality=quality)
+        return np.asarray(dark + np.asarray(Image.open(file), np.float32) * step, np.float32)
 
 
 SHRINKING = (AreaMean, Bicubic)
+
+
+def _smoothed(noise: Floats) -> Floats:
+    """Along both axes, with its variance kept."""
+    for _ in range(2):
+        padded = np.pad(noise, ((1, 1), (0, 0)), mode="wrap")
+        noise = (SMOOTH[0] * padded[:-2] + SMOOTH[1] * padded[1:-1] + SMOOTH[2] * padded[2:]).T
+    kept: Floats = np.ascontiguousarray(noise) / np.float32((SMOOTH**2).sum())
+    return kept
 
 
 def _table(value: Any) -> Any:

@@ -1,42 +1,102 @@
 """Measure weights beside classical methods.
 
-`python -m training.evaluate --weights W... --data DIR [--protocol seed|native] [--low area|bicubic]`.
+`python -m training.evaluate --weights W... --data DIR [--protocol P...] [--scale S...] [--variant V...]`
 
-seed: each whole image as a 256x256 square (antialiased bicubic).
-native: a centred square of at most 1024 pixels at the image's own resolution.
+whole (also called seed): each image as a 256x256 square (antialiased bicubic), as in the seed.
+fit: the same with its aspect ratio kept, the shorter side 256.
+native: a centred part of at most 512 pixels at the image's own resolution.
 The low image is the area mean of s x s pixels, as a coarser detector measures, or antialiased bicubic.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.progress import track
 
-from model.checkpoint import Card, CheckpointError
+from model.checkpoint import CheckpointError
 from model.upscaler import NotFinite, Upscaler
 from training import cases, images, report
+from training.cases import PROTOCOLS, VARIANTS, Question
 from training.config import ConfigError
-from training.methods import CLASSICAL, by_upscaler
+from training.methods import BACK_PROJECTION, CLASSICAL, by_upscaler
 from training.patients import held_out, patient_of
 
-WIDTH = 132  # columns that the table needs
+WIDTH = 150  # columns that the tables need
+SEED = "seed"  # the older name of the protocol "whole"
+_upscalers: dict[str, Upscaler] = {}  # of this process
 
 
 def generators(names: Sequence[str], device: str) -> dict[str, Upscaler]:
-    """The weights to measure, by the name of their card. Raises CheckpointError, ConfigError."""
+    """The weights to measure, by the name of their card. Raises CheckpointError."""
     found: dict[str, Upscaler] = {}
     for name in names:
         upscaler = Upscaler.load(name, device)
         card = upscaler.card
         found[f"{card.name} {card.sha256[:8]}" if card.name in found else card.name] = upscaler
-    if len({upscaler.card.architecture.scale for upscaler in found.values()}) > 1:
-        raise ConfigError(f"--weights {' '.join(names)}: they enlarge by different scales; measure them one by one")
     return found
+
+
+def measure(
+    upscalers: dict[str, Upscaler], questions: Sequence[Question], paths: Sequence[Path], root: Path, workers: int = 1
+) -> report.Report:
+    """Every question on every image. Raises ConfigError where a question finds no image or no weights."""
+    if workers > 1:
+        context = get_context("fork")  # the weights are shared as they are
+        _upscalers.update(upscalers)
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,))
+        with pool:
+            return _measure(upscalers, questions, paths, root, pool)
+    _upscalers.update(upscalers)
+    return _measure(upscalers, questions, paths, root, None)
+
+
+def _measure(
+    upscalers: dict[str, Upscaler],
+    questions: Sequence[Question],
+    paths: Sequence[Path],
+    root: Path,
+    pool: ProcessPoolExecutor | None,
+) -> report.Report:
+    tables, told = [], set[str]()
+    for question in questions:
+        names = tuple(name for name, upscaler in upscalers.items() if question.scale in upscaler.scales)
+        if not names:
+            raise ConfigError(f"--scale {question.scale}: none of the weights upscales by it")
+        one = partial(_one, question=question, names=names, root=root)
+        results = (pool.map if pool else map)(one, paths)
+        rows = []
+        for row in track(results, f"{question}", total=len(paths), console=Console(stderr=True)):
+            if isinstance(row, str):
+                told.add(row)
+            else:
+                rows.append(row)
+        if not rows:
+            raise ConfigError(f"{root}: none of its images can be measured; the first: {min(told)}")
+        tables.append(report.Measured(question, names, rows))
+    for line in sorted(told):
+        Console(stderr=True).print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    return report.Report({name: upscaler.card for name, upscaler in upscalers.items()}, tables)
+
+
+def _one(path: Path, *, question: Question, names: Sequence[str], root: Path) -> report.Row | str:
+    """One image, or why it is left out."""
+    try:
+        case = cases.case(path, question)
+    except ValueError as error:
+        return f"{path}: skipped, {error}"
+    methods = CLASSICAL | {name: by_upscaler(_upscalers[name]) for name in names}
+    return report.Row(path, patient_of(path, root), cases.measure(case, methods, question.scale))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -49,10 +109,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs="+",
         action="extend",
         metavar="W",
-        help="names such as cxr-x4-lite, or paths of .safetensors files",
+        help="names such as xr-lite, or paths of .safetensors files",
     )
     parser.add_argument("--data", type=Path, required=True, help="a folder of images that the weights never saw")
-    parser.add_argument("--protocol", choices=("seed", "native"), default="seed")
+    parser.add_argument(
+        "--protocol", nargs="+", choices=(*PROTOCOLS, SEED), default=["whole"], help="seed: another name of whole"
+    )
+    parser.add_argument("--scale", nargs="+", type=int, default=[], help="default: the largest of the first weights")
+    parser.add_argument("--variant", nargs="+", choices=VARIANTS, default=["as it is"])
     parser.add_argument("--low", choices=tuple(cases.LOWS), default="area", help="how the low image is made")
     parser.add_argument(
         "--held-out",
@@ -62,6 +126,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="only the validation patients of a run with this data.validation_percent",
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--workers", type=int, default=1, help="processes, on a CPU")
     parser.add_argument("-o", "--output", type=Path, help="folder for evaluation.json, evaluation.md and panel.png")
     return parser.parse_args(arguments)
 
@@ -71,28 +136,18 @@ def evaluate(options: argparse.Namespace) -> report.Report:
     if options.output:
         options.output.mkdir(parents=True, exist_ok=True)
     upscalers = generators(options.weights, options.device)
-    cards: dict[str, Card] = {name: upscaler.card for name, upscaler in upscalers.items()}
-    scale = next(iter(cards.values())).architecture.scale
-    methods = CLASSICAL | {name: by_upscaler(upscaler) for name, upscaler in upscalers.items()}
+    scales = options.scale or [next(iter(upscalers.values())).scales[0]]
+    protocols = ["whole" if protocol == SEED else protocol for protocol in options.protocol]
+    questions = [Question(p, s, v, options.low) for p, s, v in product(protocols, scales, options.variant)]
     paths = held_out(images.find_images(options.data, "--data"), options.data, options.held_out)
-    measured, skipped = [], []
-    for path in track(paths, "measuring", console=Console(stderr=True)):
-        try:
-            one = cases.case(path, options.protocol, options.low, scale)
-        except ValueError as error:
-            skipped.append(f"{path}: skipped, {error}")
-            continue
-        measured.append(report.Row(path, patient_of(path, options.data), cases.measure(one, methods, scale)))
-    for line in skipped:
-        Console(stderr=True).print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
-    if not measured:
-        raise ConfigError(f"--data {options.data}: none of its images can be read")
-    result = report.Report(options.protocol, options.low, cards, measured)
+    result = measure(upscalers, questions, paths, options.data, min(options.workers, os.cpu_count() or 1))
     if options.output:
         result.write(options.output)
-        chosen = {title: cases.case(row.path, options.protocol, options.low, scale) for title, row in result.extremes()}
-        shown = {name: methods[name] for name in ("bicubic", *cards)}
-        report.draw(options.output, chosen, shown, scale)
+        first = result.tables[0]
+        chosen = {title: cases.case(row.path, first.question) for title, row in first.extremes()}
+        shown = {name: CLASSICAL[name] for name in ("bicubic", BACK_PROJECTION)}
+        shown |= {name: by_upscaler(upscalers[name]) for name in first.names}
+        report.draw(options.output, chosen, shown, first.question.scale)
     return result
 
 
@@ -100,11 +155,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 0 done, 1 failed."""
     options = _parse(arguments)
     try:
-        table = evaluate(options).table()
-        Console(width=max(WIDTH, Console().width)).print(table)
+        result = evaluate(options)
     except (ConfigError, CheckpointError, NotFinite, OSError, ValueError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
+    for table in result.shown():
+        Console(width=max(WIDTH, Console().width)).print(table)
     return 0
 
 

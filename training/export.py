@@ -1,58 +1,76 @@
-"""From a run to weights and card.
+"""From runs, one for each scale, to weights and card.
 
-`python -m training.export RUN -o model/weights/NAME.safetensors [--checkpoint NAME] [--metrics JSON]...`.
+`python -m training.export RUN... -o model/weights/NAME.safetensors [--checkpoint NAME] [--blend ...]`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from model import checkpoint
+from training import blend
+from training.blend import Blend
 from training.config import ConfigError
 from training.run import CHECKPOINTS, Run
 
 HISTORY = 24  # lines of losses that a card tells at most, evenly spread over the run
 
 
-def export(folder: Path, target: Path, chosen: str, evaluations: Sequence[Path]) -> checkpoint.Card:
-    """Write the weights of a checkpoint with all that is known of them. Raises ConfigError, CheckpointError."""
-    run = Run.open(folder)
-    generator, card = checkpoint.load(_weights(run, chosen))
-    done = card.training["steps_done"]
+def export(
+    folders: Sequence[Path], target: Path, chosen: str, blends: Mapping[int, Blend] = MappingProxyType({})
+) -> checkpoint.Card:
+    """Write the weights of a checkpoint of each run with all that is known. Raises ConfigError, CheckpointError.
+
+    What was measured of weights that stood there before is gone: other weights are measured anew. blends: by scale.
+    """
+    runs = [Run.open(folder) for folder in folders]
+    _check(runs)
+    generators: checkpoint.Generators = {}
+    training: dict[str, Any] = {}
+    for run in runs:
+        found, card = checkpoint.load(_weights(run, chosen))
+        (scale,) = card.scales
+        done = card.training["steps_done"]
+        generators[scale] = found[scale]
+        training[f"x{scale}"] = {
+            **run.origin,
+            "steps_done": done,
+            **run.config.recipe(),
+            "history": _history(run, done),
+        }
+        if scale in blends:
+            training[f"x{scale}"]["blend"] = blends[scale].apply(generators[scale], run.config.start.weights)
+    config = runs[0].config
     return checkpoint.save(
         target,
-        generator,
-        name=run.config.name,
-        version=run.config.version,
-        tile=card.tile,
-        overlap=card.overlap,
-        training={**run.origin, "steps_done": done, **run.config.recipe(), "history": _history(run, done)},
-        metrics=measured(evaluations, card.sha256),
-        weaknesses=list(run.config.weaknesses),
-        licence=run.config.licence,
+        generators,
+        name=target.stem,
+        version=config.version,
+        tile=config.inference.tile,
+        overlap=config.inference.overlap,
+        training=training,
+        weaknesses=list(config.weaknesses),
+        licence=config.licence,
     )
 
 
-def measured(evaluations: Sequence[Path], sha256: str) -> dict[str, Any]:
-    """The figures of evaluation.json files, by protocol. Raises ConfigError if they are not of these weights."""
-    metrics: dict[str, Any] = {}
-    for path in evaluations:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict) or not isinstance(content.get("weights"), dict) or "each" not in content:
-            raise ConfigError(f"{path} is not an evaluation.json of training.evaluate")
-        if sha256 not in [one["sha256"] for one in content["weights"].values()]:
-            raise ConfigError(f"{path} was measured with other weights than these ({sha256[:12]}); evaluate them")
-        del content["each"]
-        name = f"{content.pop('protocol')}, low by {content.pop('low')}"
-        if name in metrics:
-            raise ConfigError(f"{path}: there is a second evaluation for {name!r}; a card has room for one")
-        metrics[name] = content
-    return metrics
+def _check(runs: Sequence[Run]) -> None:
+    """Runs that can share a file. Raises ConfigError."""
+    first = runs[0].config
+    for run in runs[1:]:
+        if replace(run.config.generator, scale=first.generator.scale) != first.generator:
+            raise ConfigError(f"{run.folder} trained another generator than {runs[0].folder}: they cannot share a file")
+    scales = [run.config.generator.scale for run in runs]
+    if len(set(scales)) < len(scales):
+        raise ConfigError(
+            f"two of the runs are of one scale ({', '.join(f'x{scale}' for scale in scales)}); give one of each"
+        )
 
 
 def _weights(run: Run, chosen: str) -> Path:
@@ -79,18 +97,20 @@ def _history(run: Run, last: int) -> list[dict[str, Any]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 0 done, 1 failed."""
-    parser = argparse.ArgumentParser(prog="python -m training.export", description="Write weights and card from a run.")
-    parser.add_argument("run", type=Path, help="the folder of a run")
-    parser.add_argument("-o", "--output", type=Path, required=True, help=f"the weights file, NAME{checkpoint.SUFFIX}")
-    parser.add_argument("--checkpoint", default="", help="step-NNNNNN, best-content or best-adversarial; else the last")
-    parser.add_argument(
-        "--metrics", type=Path, action="append", default=[], help="an evaluation.json to put into the card"
+    parser = argparse.ArgumentParser(
+        prog="python -m training.export", description="Write weights and card from runs, one for each scale."
     )
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="the folders of runs, one for each scale")
+    parser.add_argument("-o", "--output", type=Path, required=True, help=f"the weights file, NAME{checkpoint.SUFFIX}")
+    parser.add_argument(
+        "--blend", action="append", default=[], metavar="xS:KEY=VALUE,...", help="for a scale; see training/blend.py"
+    )
+    parser.add_argument("--checkpoint", default="", help="step-NNNNNN, best-content or best-adversarial; else the last")
     options = parser.parse_args(arguments)
     if options.output.suffix != checkpoint.SUFFIX:
         parser.error(f"--output must end in {checkpoint.SUFFIX}")
     try:
-        card = export(options.run, options.output, options.checkpoint, options.metrics)
+        card = export(options.runs, options.output, options.checkpoint, dict(map(blend.read, options.blend)))
     except (ConfigError, checkpoint.CheckpointError, OSError, ValueError) as error:
         print(f"export: {error}", file=sys.stderr)
         return 1

@@ -27,11 +27,12 @@ from training import images, patients
 from training.batches import Batches
 from training.config import ConfigError, TrainingConfig
 from training.images import Radiograph
+from training.methods import by_upscaler, raw
 from training.parallel import Processes, joined
 from training.run import Run
 from training.steps import Diverged
 from training.trainer import Trainer
-from training.validation import Validation
+from training.validation import OURS, RAW, Validation, gain
 
 console = Console(stderr=True)
 INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
@@ -62,6 +63,10 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    def begin(self) -> None:
+        """The row of step 0: what is there before anything was learned."""
+        self._checkpoint(self._trainer.stage)
 
     def step(self, stage: str, losses: dict[str, float]) -> None:
         """Log, measure and save, each when it is due."""
@@ -96,14 +101,17 @@ class Journal:
 
     def _checkpoint(self, stage: str) -> None:
         step, trainer = self._trainer.step, self._trainer
-        measured, results = self._validation.measure(trainer.upscaler())
+        methods = {OURS: by_upscaler(trainer.upscaler())}
+        if not self._run.config.consistent:
+            methods[RAW] = raw(trainer.average)
+        measured, results = self._validation.measure(methods)
         self._validation.show(self._run.panel(step), results)
         self._run.log(step, stage=stage, epoch=self._epoch(), **measured)
         self._run.keep(trainer.average, step, stage, trainer.card(metrics={"validation": measured}))
         self._run.draw()
-        ours, bicubic = measured["ours"], measured["bicubic"]
-        self._measured = f"PSNR {ours['psnr']:.2f} dB ({ours['psnr'] - bicubic['psnr']:+.2f}) SSIM {ours['ssim']:.4f}"
-        _say(f"step {step}: {self._measured} beside bicubic: {measured['seen']}")
+        gains = [f"{view} {gain(means):+.2f} dB" for view, means in measured["views"].items()]
+        self._measured = f"over back-projection: {', '.join(gains)};"
+        _say(f"step {step}: {self._measured} {measured['seen']}")
 
     def _epoch(self) -> float:
         """Crops that the generator was trained on, for each image."""
@@ -128,7 +136,7 @@ def fit(config: TrainingConfig, resumed: Run | None, processes: Processes, until
             trainer.advance(prepared)
         processes.wait()
         return
-    held_out = Validation(validation, config.degrade, config.generator.scale)
+    held_out = Validation(validation, config)
     known = images.fingerprint(training, config.data.root)
     if state.get("images", known) != known:
         _say("these are not the images that this run began with: it goes on, but not as it would have", style="yellow")
@@ -140,6 +148,8 @@ def fit(config: TrainingConfig, resumed: Run | None, processes: Processes, until
     with run.held(), _asked_to_stop(processes) as asked, journal:
         if resumed:
             run.change(config, trainer.step, processes.world)
+        if not trainer.step:
+            journal.begin()
         while trainer.step < until and not asked:
             stage = trainer.stage
             try:
@@ -184,7 +194,7 @@ def _prepare(config: TrainingConfig) -> None:
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.benchmark = not config.deterministic
 
 
 def _load(config: TrainingConfig, processes: Processes) -> tuple[list[Radiograph], list[Radiograph]]:

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,9 +19,10 @@ from PIL import Image
 
 from model.intensity import Window
 from training import dicom
-from training.config import ConfigError, Data
+from training.config import ConfigError, Data, View
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+VIEWS: tuple[View, ...] = ("native", "whole", "fit")  # in the order in which they are held
 Pixels = NDArray[Any]  # uint8 or uint16
 
 
@@ -41,7 +42,8 @@ class Radiograph:
     window: Window
     peak: int
     shape: tuple[int, ...]  # (H, W) at native resolution
-    held: tuple[Pixels, Pixels] | tuple[Path, Path]  # native and whole
+    held: tuple[Pixels, ...] | tuple[Path, ...]  # native, whole and fit
+    views: tuple[View, ...] = ("whole", "fit", "native")  # what it is used for
 
     @property
     def pixels(self) -> Pixels:
@@ -50,8 +52,21 @@ class Radiograph:
 
     @property
     def whole(self) -> Pixels:
-        """(whole_size, whole_size): all of it, as in the seed's protocol."""
+        """(whole_size, whole_size): all of it as a square, as in the seed's protocol."""
         return _opened(self.held[1])
+
+    @property
+    def fit(self) -> Pixels:
+        """All of it with its aspect ratio, the shorter side whole_size."""
+        return _opened(self.held[2])
+
+    def view(self, view: View) -> Pixels:
+        """The pixels of a view."""
+        return _opened(self.held[VIEWS.index(view)])
+
+    def serves(self, view: View) -> bool:
+        """Whether it is used for a view."""
+        return view in self.views
 
 
 def _opened(held: Pixels | Path) -> Pixels:
@@ -122,16 +137,25 @@ def shrink(gray: Gray, size: int) -> Pixels:
     return resize(gray.pixels, size, size, gray.peak, Image.Resampling.BICUBIC)
 
 
+def fit(gray: Gray, size: int) -> Pixels:
+    """The whole image with its aspect ratio, the shorter side `size`, by antialiased bicubic."""
+    height, width = gray.pixels.shape
+    factor = size / min(height, width)
+    sides = (max(size, round(width * factor)), max(size, round(height * factor)))
+    return resize(gray.pixels, *sides, gray.peak, Image.Resampling.BICUBIC)
+
+
 def load(paths: Sequence[Path], data: Data) -> tuple[list[Radiograph], list[str]]:
     """Read images; returns them with one line for each file that was skipped, and why. Raises ConfigError."""
-    smallest = data.crop if data.whole_share < 1 else 1
+    smallest = data.crop if data.shares["native"] else 1
 
     def one(path: Path) -> Radiograph | str:
         try:
             image = _read(path, data) if data.cache is None else _cached(path, data, data.cache)
+            image = replace(image, views=_views(path, data))
         except (OSError, ValueError) as error:
             return f"{path}: skipped, {error}"
-        if min(image.shape) < smallest:
+        if image.serves("native") and min(image.shape) < smallest:
             return f"{path}: skipped, {image.shape[1]}x{image.shape[0]} is smaller than data.crop = {data.crop}"
         return image
 
@@ -140,12 +164,26 @@ def load(paths: Sequence[Path], data: Data) -> tuple[list[Radiograph], list[str]
     images = [result for result in results if isinstance(result, Radiograph)]
     if not images:
         raise ConfigError(f"data.root = {data.root}: none of {len(paths)} images can be used; the first: {results[0]}")
+    for view, share in data.shares.items():
+        if share and view != "phantom" and not any(image.serves(view) for image in images):
+            raise ConfigError(
+                f"data.native = {list(data.native)}: no image is left for the view {view!r}, which has a share of "
+                f"{share:g}; name other folders below data.root, or set its share to 0"
+            )
     return images, [result for result in results if isinstance(result, str)]
+
+
+def _views(path: Path, data: Data) -> tuple[View, ...]:
+    """What an image is used for: parts at native resolution lie in folders of their own, if `data.native` says so."""
+    if not data.native:
+        return VIEWS
+    folders = path.relative_to(data.root).parts[:-1]
+    return ("native",) if any(name in folders for name in data.native) else ("whole", "fit")
 
 
 def _read(path: Path, data: Data) -> Radiograph:
     gray = read_gray(path)
-    held = (gray.pixels, shrink(gray, data.whole_size))
+    held = (gray.pixels, shrink(gray, data.whole_size), fit(gray, data.whole_size))
     return Radiograph(path, Window.of(gray.pixels), gray.peak, gray.pixels.shape, held)
 
 
@@ -154,7 +192,7 @@ def _cached(path: Path, data: Data, folder: Path) -> Radiograph:
     status = path.stat()
     name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns} {data.whole_size}"
     key = hashlib.sha256(os.fsencode(name)).hexdigest()
-    held = (folder / f"{key}.native.npy", folder / f"{key}.whole.npy")
+    held = tuple(folder / f"{key}.{view}.npy" for view in VIEWS)
     told = folder / f"{key}.json"
     values = _told(told) if all(file.exists() for file in held) else None
     if values is None:
@@ -162,7 +200,7 @@ def _cached(path: Path, data: Data, folder: Path) -> Radiograph:
         values = {"window": [image.window.dark, image.window.bright], "peak": image.peak, "shape": image.shape}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for file, pixels in zip(held, (image.pixels, image.whole), strict=True):
+            for file, pixels in zip(held, (image.pixels, image.whole, image.fit), strict=True):
                 _write(file, partial(np.save, arr=pixels))
             _write(told, lambda kept: kept.write(json.dumps(values).encode()))
         except OSError as error:

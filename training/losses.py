@@ -20,9 +20,12 @@ def squared(result: Tensor, high: Tensor) -> Tensor:
     return (result - high).square().flatten(1).mean(dim=1)
 
 
-def relative(result: Tensor, high: Tensor, baseline: Tensor, floor: float = 0.01) -> Tensor:
-    """The absolute error over that of a baseline, so that a soft radiograph counts as much as a contrasty one: (N,)."""
-    return absolute(result, high) / (absolute(baseline, high) + floor)
+def relative(error: Tensor, of_baseline: Tensor, floor: float = 0.002) -> Tensor:
+    """An error over a baseline's, so that a soft radiograph counts as much as a contrasty one: (N,), (N,) -> (N,).
+
+    floor: about what rounding to 8 bits makes; below it nothing can be won.
+    """
+    return error / (of_baseline + floor)
 
 
 def critic_loss(real: Tensor, fake: Tensor) -> Tensor:

@@ -1,12 +1,16 @@
-"""Ways to enlarge an image: classical filters, back-projection, and generators."""
+"""Ways to enlarge an image: classical filters, back-projection and its limit, and generators."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from PIL import Image
 
+from model.generator import Generator
+from model.intensity import Window
+from model.interpolation import consistent
 from model.upscaler import Upscaler
 from training.images import Pixels, resize
 
@@ -18,7 +22,8 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-ROUNDS = 20  # of back-projection: more change less than 0.01 dB
+BACK_PROJECTION, LIMIT = "back-projection", "consistent"  # the latter is what the former ends at
+ROUNDS = 10  # of back-projection
 
 
 def by_filter(name: str) -> Method:
@@ -44,6 +49,12 @@ def back_projection(low: Pixels, scale: int, peak: int) -> Pixels:
     return np.rint(high).clip(0, peak).astype(low.dtype)
 
 
+def limit(low: Pixels, scale: int, peak: int) -> Pixels:
+    """The limit of back-projection: bicubic whose block means are the source's. What a generator starts from."""
+    high = consistent(torch.from_numpy(low.astype(np.float32))[None, None], scale)[0, 0].numpy()
+    return np.asarray(np.rint(high).clip(0, peak), low.dtype)
+
+
 def by_upscaler(upscaler: Upscaler) -> Method:
     """A generator, through the door that the node uses."""
 
@@ -53,7 +64,23 @@ def by_upscaler(upscaler: Upscaler) -> Method:
     return upscale
 
 
+def raw(generator: Generator) -> Method:
+    """A generator's own image, before the consistency step; in one piece."""
+    device = next(generator.parameters()).device
+
+    @torch.no_grad()
+    def upscale(low: Pixels, scale: int, peak: int) -> Pixels:
+        window = Window.of(low)
+        unit = torch.from_numpy(window.to_unit(low))[None, None].to(device)
+        high = generator(unit.expand(-1, generator.config.channels, -1, -1)).float().mean(dim=1)[0].cpu().numpy()
+        image: Pixels = np.rint(window.to_stored(high)).clip(0, peak).astype(low.dtype)
+        return image
+
+    return upscale
+
+
 CLASSICAL: dict[str, Method] = {
     **{name: by_filter(name) for name in FILTERS},
-    "back-projection": back_projection,
+    BACK_PROJECTION: back_projection,
+    LIMIT: limit,
 }

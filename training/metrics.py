@@ -1,4 +1,8 @@
-"""Image quality against a reference: (H, W) arrays of stored values, `peak` is the highest value they could hold."""
+"""Image quality against a reference: (H, W) arrays of stored values.
+
+All is relative to the reference's own range, from its lowest to its highest value: what a container could hold says
+nothing of an image. A constant reference has no range, and nothing is measured on it.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +18,23 @@ from skimage.metrics import structural_similarity
 Image = NDArray[Any]
 SHAVE = 4  # pixels: the border that the second PSNR leaves out
 CEILING = 100.0  # dB
+SMALLEST = 32  # pixels: below, the windows of the metrics do not fit
+RINGS = 24  # of spatial frequency, for the spectrum
 RESAMPLES = 2000  # of the bootstrap
 
 
-def psnr(image: Image, reference: Image, peak: float = 255) -> float:
+def psnr(image: Image, reference: Image) -> float:
     """Peak signal to noise ratio in dB, at most 100: what equal images get, so that a mean can be taken."""
     error = float(np.mean((image.astype(np.float64) - reference.astype(np.float64)) ** 2))
-    return CEILING if error == 0 else min(CEILING, 10 * math.log10(peak**2 / error))
+    return CEILING if error == 0 else min(CEILING, 10 * math.log10(_range(reference) ** 2 / error))
+
+
+def _range(reference: Image) -> float:
+    """Raises ValueError for a constant image."""
+    span = float(reference.max()) - float(reference.min())
+    if not span:
+        raise ValueError("the image is constant: there is nothing to measure on")
+    return span
 
 
 def shaved(image: Image) -> Image:
@@ -28,7 +42,7 @@ def shaved(image: Image) -> Image:
     return image[SHAVE:-SHAVE, SHAVE:-SHAVE]
 
 
-def ssim(image: Image, reference: Image, peak: float = 255) -> float:
+def ssim(image: Image, reference: Image) -> float:
     """Structural similarity with the Gaussian window of 11 pixels, sigma 1.5 (Wang et al. 2004)."""
     value = structural_similarity(
         image.astype(np.float64),
@@ -36,17 +50,18 @@ def ssim(image: Image, reference: Image, peak: float = 255) -> float:
         gaussian_weights=True,
         sigma=1.5,
         use_sample_covariance=False,
-        data_range=peak,
+        data_range=_range(reference),
     )
     return float(value)
 
 
-def gmsd(image: Image, reference: Image, peak: float = 255) -> float:
+def gmsd(image: Image, reference: Image) -> float:
     """Gradient magnitude similarity deviation, lower is better (Xue et al. 2014, equations 4 to 6; c = 170)."""
+    to_8_bits = 255 / _range(reference)
     prewitt = np.array([[1, 0, -1]] * 3) / 3
 
     def gradient(pixels: Image) -> Image:
-        half = uniform_filter(pixels * (255 / peak), 2)[::2, ::2]
+        half = uniform_filter(pixels * to_8_bits, 2)[::2, ::2]
         return np.hypot(convolve(half, prewitt), convolve(half, prewitt.T))
 
     ours, theirs = gradient(image), gradient(reference)
@@ -67,13 +82,32 @@ def detail(image: Image, reference: Image) -> float:
     return energy(image) / max(energy(reference), 1e-9)
 
 
-def quality(image: Image, reference: Image, peak: float) -> dict[str, float]:
-    """What is told of every result, by name."""
+def spectrum(image: Image, reference: Image) -> float:
+    """How far the radial power spectrum is from the reference's, in dB: the mean over frequencies, lower is better.
+
+    Blur lacks power at high frequencies and invented grain has too much of it, whatever the features of a network say:
+    this is why texture is judged by it, beside GMSD.
+    """
+    taper = np.outer(np.hanning(image.shape[0]), np.hanning(image.shape[1]))
+    frequency = np.hypot(np.fft.fftfreq(image.shape[0])[:, None], np.fft.rfftfreq(image.shape[1])[None])
+    ring = np.minimum(frequency / 0.5 * RINGS, RINGS).astype(int).ravel()
+
+    def power(pixels: Image) -> Image:
+        values = (pixels - pixels.mean()) * taper
+        return np.bincount(ring, weights=(np.abs(np.fft.rfft2(values)) ** 2).ravel())[1:RINGS]
+
+    ratio = (power(image) + 1e-6) / (power(reference) + 1e-6)
+    return float(np.abs(10 * np.log10(ratio)).mean())
+
+
+def quality(image: Image, reference: Image) -> dict[str, float]:
+    """What is told of every result, by name. Raises ValueError for a constant reference."""
     return {
-        "psnr": psnr(image, reference, peak),
-        "ssim": ssim(image, reference, peak),
-        "gmsd": gmsd(image, reference, peak),
+        "psnr": psnr(image, reference),
+        "ssim": ssim(image, reference),
+        "gmsd": gmsd(image, reference),
         "detail": detail(image, reference),
+        "spectrum": spectrum(image, reference),
     }
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from model.consistency import project
 from model.critic import Critic
-from model.generator import Generator, bicubic
+from model.generator import Generator
+from model.interpolation import consistent
 from model.vgg import Vgg19
 from training import losses
 from training.batches import Batch
@@ -38,16 +40,26 @@ def wants_half(config: TrainingConfig, device: torch.device) -> bool:
 
 
 class ContentObjective(nn.Module):
-    """The content stage: pixels alone."""
+    """The content stage: pixels alone; those of the image, and those that a teacher makes of the same source."""
 
-    def __init__(self, generator: Generator, config: TrainingConfig, *, half: bool) -> None:
+    def __init__(self, generator: Generator, teacher: Generator | None, config: TrainingConfig, *, half: bool) -> None:
         super().__init__()
         self.generator, self._config, self._half = generator, config, half
+        compiled = cast(Generator, torch.compile(generator)) if config.compile else generator
+        self._others = (compiled, teacher)  # in a tuple: their weights are none of this module's, or its own again
 
     def forward(self, batch: Batch) -> Losses:
-        """-> "loss"."""
-        result = answer(self.generator, batch.low, half=self._half, consistent=self._config.consistent)
-        return {"loss": pixel_loss(self._config.pixel, result, batch, self.generator.config.scale)}
+        """-> "loss", and with a teacher "teacher"."""
+        config, scale = self._config, self.generator.config.scale
+        generator, teacher = self._others
+        result = answer(generator, batch.low, half=self._half, consistent=config.consistent)
+        loss = pixel_loss(config.pixel, result, batch, scale)
+        if teacher is None:
+            return {"loss": loss}
+        with torch.no_grad():
+            shown = answer(teacher, batch.low, half=self._half, consistent=config.consistent)
+        apart = distance(config.pixel, result, shown, batch, scale)
+        return {"loss": (1 - config.teacher.share) * loss + config.teacher.share * apart, "teacher": apart}
 
 
 class CriticObjective(nn.Module):
@@ -97,8 +109,20 @@ class AdversarialObjective(nn.Module):
 
 
 def pixel_loss(kind: str, result: Tensor, batch: Batch, scale: int) -> Tensor:
-    """The mean over samples of the chosen pixel loss: -> ()."""
-    high = batch.high.expand_as(result)
+    """The mean over samples of the chosen distance to the image: -> ()."""
+    return distance(kind, result, batch.high.expand_as(result), batch, scale)
+
+
+def distance(kind: str, result: Tensor, wanted: Tensor, batch: Batch, scale: int) -> Tensor:
+    """The mean over samples of a distance between images, (N, C, sH, sW) each: -> ()."""
+    if kind == "squared":
+        return losses.squared(result, wanted).mean()
+    if kind == "absolute":
+        return losses.absolute(result, wanted).mean()
+    high, limit = batch.high, consistent(batch.low, scale)
     if kind == "relative":
-        return losses.relative(result, high, bicubic(batch.low, scale).expand_as(result)).mean()
-    return (losses.absolute if kind == "absolute" else losses.squared)(result, high).mean()
+        return losses.relative(losses.absolute(result, wanted), losses.absolute(limit, high)).mean()
+    if kind == "relative_rms":
+        error, of_limit = losses.squared(result, wanted), losses.squared(limit, high)
+        return losses.relative((error + 1e-12).sqrt(), of_limit.sqrt()).mean()
+    raise ValueError(f"there is no pixel loss {kind!r}")

@@ -43,22 +43,26 @@ def difference(one: Pixels, other: Pixels) -> Pixels:
 
 
 def curves(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A PNG of all losses and of PSNR and SSIM beside bicubic, over the steps of a run."""
+    """A PNG of all losses, and of PSNR and SSIM beside the classical methods, over the steps of a run."""
     losses = sorted({name for row in rows for name in row.get("losses", {})})
-    names = [*losses, "psnr", "ssim"]
+    measured = [row for row in rows if "views" in row]
+    views = [(view, metric) for view in measured[0]["views"] for metric in ("psnr", "ssim")] if measured else []
+    names = [*losses, *views]
     figure = Figure(figsize=(10, 2.6 * ((len(names) + 1) // 2)))
     FigureCanvasAgg(figure)
     axes = figure.subplots((len(names) + 1) // 2, 2, squeeze=False).flatten()
     _margins(figure, 0.5, between=0.15)
     for axis, name in zip(axes, names, strict=False):
-        if name in losses:
+        if isinstance(name, str):
             points = [(row["step"], row["losses"][name]) for row in rows if name in row.get("losses", {})]
             axis.plot(*zip(*points, strict=True), linewidth=0.8)
         else:
-            measured = [(row["step"], row["ours"][name], row["bicubic"][name]) for row in rows if "ours" in row]
-            for label, column in (("ours", 1), ("bicubic", 2)):
-                axis.plot([m[0] for m in measured], [m[column] for m in measured], marker=".", label=label)
+            view, metric = name
+            for method in (key for key, value in measured[0]["views"][view].items() if isinstance(value, dict)):
+                points = [(row["step"], row["views"][view][method][metric]) for row in measured]
+                axis.plot(*zip(*points, strict=True), marker=".", label=method)
             axis.legend(fontsize=7)
+            name = f"{view}, {metric}"
         axis.set_title(name, fontsize=9)
         axis.set_xlabel("step", fontsize=7)
         axis.tick_params(labelsize=7)

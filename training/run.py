@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -20,11 +21,13 @@ from model import checkpoint
 from model.generator import Generator
 from training import pictures
 from training.config import ConfigError, TrainingConfig, build
+from training.methods import LIMIT
+from training.validation import OURS, RAW, gain, in_words
 
 CONFIG, METRICS, STATE, PROGRESS, CURVES = "config.json", "metrics.jsonl", "state.pt", "progress.md", "curves.png"
 LOCK = "lock"
 CHECKPOINTS, PANELS, TENSORBOARD = "checkpoints", "panels", "tensorboard"
-ORIGIN = ("revision", "began_as", "processes", "changes")
+ORIGIN = ("revision", "began_as", "before", "processes", "changes")
 Line = dict[str, Any]
 
 
@@ -37,18 +40,19 @@ class Run:
 
     @classmethod
     def start(cls, config: TrainingConfig, now: datetime, processes: int = 1) -> Run:
-        """A new folder `NAME-YYYYMMDD-HHMMSS` below `runs`."""
-        folder = config.runs / f"{config.name}-{now:%Y%m%d-%H%M%S}"
+        """A new folder `NAME-xSCALE-YYYYMMDD-HHMMSS` below `runs`."""
+        begun = f"{config.name}-x{config.generator.scale}-{now:%Y%m%d-%H%M%S}"
+        folder = config.runs / begun
         number = 1
         while folder.exists():
             number += 1
-            folder = config.runs / f"{config.name}-{now:%Y%m%d-%H%M%S}-{number}"
+            folder = config.runs / f"{begun}-{number}"
         for part in (CHECKPOINTS, PANELS):
             (folder / part).mkdir(parents=True)
         content = {
             "revision": _revision(),
             "started": now.isoformat(),
-            "began_as": _began_as(config.start.weights),
+            **_beginning(config),
             "processes": processes,
             "config": config.as_dict(),
             "changes": [],
@@ -61,7 +65,7 @@ class Run:
         """An existing folder. Raises ConfigError."""
         try:
             content = _read_config(folder)
-            config = {key: content[key] for key in ("config", *ORIGIN)}["config"]
+            config = {key: content[key] for key in ("config", "revision", "changes")}["config"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{folder} is not the folder of a run: {error!r}") from None
         return cls(folder, build(config, where=str(folder / CONFIG)))
@@ -101,9 +105,10 @@ class Run:
 
     @property
     def origin(self) -> dict[str, Any]:
-        """The code that started the run, the weights it began as, its processes, and what was changed on the way."""
+        """The code that started the run, the weights it began as and what made those, its processes, and what was
+        changed on the way."""
         content = _read_config(self.folder)
-        return {key: content[key] for key in ORIGIN}
+        return {key: content[key] for key in ORIGIN if key in content}
 
     def lines(self) -> list[Line]:
         """All metrics, oldest first; a last line that a kill has torn is left out."""
@@ -129,7 +134,7 @@ class Run:
             file.write(line + "\n")
         for name, value in values.items():
             if self._board is not None and isinstance(value, dict):
-                for key, number in value.items():
+                for key, number in _numbers(value):
                     self._board.add_scalar(f"{key}/{name}", number, step)
 
     def save(self, state: dict[str, Any]) -> None:
@@ -159,23 +164,20 @@ class Run:
     def keep(self, generator: Generator, step: int, stage: str, card: dict[str, Any]) -> None:
         """Weights that the node can load: those of this step, and a link to the best ones of each stage.
 
-        The best of the content stage has the highest PSNR; of the adversarial one, which trades PSNR for texture, the
-        lowest GMSD.
+        The best of the content stage gains most over back-projection; of the adversarial one, which trades PSNR for
+        texture, the spectrum is nearest to the original's, and the gradients (GMSD) are right.
         """
         folder = self.folder / CHECKPOINTS / f"step-{step:06}"
         written, old = folder.with_suffix(".tmp"), folder.with_suffix(".old")
         for left in (written, old):
             shutil.rmtree(left, ignore_errors=True)
-        checkpoint.save(written / f"{self.config.name}{checkpoint.SUFFIX}", generator, **card)
+        checkpoint.save(written / f"{self.config.name}{checkpoint.SUFFIX}", {generator.config.scale: generator}, **card)
         if folder.exists():  # made before by the same run, which was killed and has come here again
             folder.rename(old)
         written.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
-        measured = [line for line in self.lines() if line.get("stage") == stage and "ours" in line]
-        if stage == "content":
-            best = max(measured, key=lambda line: float(line["ours"]["psnr"]))
-        else:
-            best = min(measured, key=lambda line: float(line["ours"]["gmsd"]))
+        measured = [line for line in self.lines() if line.get("stage") == stage and "views" in line]
+        best = max(measured, key=_content_score if stage == "content" else _texture_score)
         link = self.folder / CHECKPOINTS / f"best-{stage}"
         pointed = link.with_suffix(".tmp")
         pointed.unlink(missing_ok=True)
@@ -186,25 +188,51 @@ class Run:
         """The curves and the progress table, as the metrics are now."""
         lines = self.lines()
         pictures.curves(self.folder / CURVES, lines)
-        _replace(self.folder / PROGRESS, _table(self.config.name, [line for line in lines if "ours" in line]))
+        _replace(self.folder / PROGRESS, _table(self.config.name, [line for line in lines if "views" in line]))
+
+
+def _content_score(line: Line) -> float:
+    return fmean(gain(means) for means in line["views"].values())
+
+
+def _texture_score(line: Line) -> float:
+    """Relative to back-projection, higher is better: distance of the spectrum, and of the gradients."""
+    return -fmean(
+        means[OURS][name] / max(means[LIMIT][name], 1e-9)
+        for means in line["views"].values()
+        for name in ("spectrum", "gmsd")
+    )
 
 
 def _table(name: str, lines: list[Line]) -> str:
     rows = [
         f"# {name}, on patients that it is not trained on",
         "",
-        "| epoch | step | stage | PSNR | bicubic | SSIM | bicubic | what can be seen | panel |",
-        "|---:|---:|---|---:|---:|---:|---:|---|---|",
+        "PSNR in dB; raw: the network's own image, before the consistency step. Step 0: before anything was learned.",
+        "",
+        "| epoch | step | stage | view | bicubic | back-projection | ours | raw | over back-projection | SSIM "
+        "| what can be seen | panel |",
+        "|---:|---:|---|---|---:|---:|---:|---:|---:|---:|---|---|",
     ]
     for line in lines:
-        ours, bicubic = line["ours"], line["bicubic"]
         panel = f"{PANELS}/step-{line['step']:06}.png"
-        rows.append(
-            f"| {line['epoch']:.1f} | {line['step']} | {line['stage']} | {ours['psnr']:.2f} dB "
-            f"| {bicubic['psnr']:.2f} dB | {ours['ssim']:.4f} | {bicubic['ssim']:.4f} | {line['seen']} "
-            f"| [{line['step']}]({panel}) |"
-        )
+        for view, means in line["views"].items():
+            raw = f"{means[RAW]['psnr']:.2f}" if RAW in means else ""
+            rows.append(
+                f"| {line['epoch']:.1f} | {line['step']} | {line['stage']} | {view} | {means['bicubic']['psnr']:.2f} "
+                f"| {means[LIMIT]['psnr']:.2f} | {means[OURS]['psnr']:.2f} | {raw} | {gain(means):+.2f} "
+                f"| {means.get(RAW, means[OURS])['ssim']:.4f} | {in_words({view: means})} | [{line['step']}]({panel}) |"
+            )
     return "\n".join(rows) + "\n"
+
+
+def _numbers(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, float]]:
+    """All numbers of a tree, with their path."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, f"{above}{key}/")
+        else:
+            yield above + key, value
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
@@ -222,9 +250,12 @@ def _replace(path: Path, text: str) -> None:
     written.replace(path)
 
 
-def _began_as(weights: str) -> str:
-    """Name, version and hash, or nothing for a start at random."""
-    return checkpoint.read_card(checkpoint.find(weights)).identity if weights else ""
+def _beginning(config: TrainingConfig) -> dict[str, Any]:
+    """Name, version and hash of the weights a run begins as, and how they were made; nothing for a start at random."""
+    if not config.start.weights:
+        return {"began_as": ""}
+    card = checkpoint.read_card(checkpoint.find(config.start.weights))
+    return {"began_as": card.identity, "before": card.training.get(f"x{config.generator.scale}", card.training)}
 
 
 def _revision() -> str:

@@ -29,11 +29,16 @@ def learning_rate(content: Content, step: int) -> float:
 
 
 def backward(
-    objective: nn.Module, batch: Batch, parts: int, more: Callable[[Batch], tuple[Any, ...]] = lambda part: ()
+    objective: nn.Module,
+    batch: Batch,
+    parts: int,
+    more: Callable[[Batch], tuple[Any, ...]] = lambda part: (),
+    *,
+    limit: float = math.inf,
 ) -> dict[str, float]:
     """Add up the gradients of an objective over the parts of a batch; returns its mean losses, and the "gradient" norm.
 
-    more: what the objective takes beside a part.
+    more: what the objective takes beside a part. limit: of the gradient's norm; a larger one is shortened to it.
     """
     for parameter in objective.parameters():
         parameter.grad = None
@@ -46,6 +51,7 @@ def backward(
             totals[name] = totals.get(name, 0.0) + value.detach() / parts
     gradients = [parameter.grad for parameter in objective.parameters() if parameter.grad is not None]
     totals["gradient"] = torch.nn.utils.get_total_norm(gradients)
+    torch._foreach_mul_(gradients, (limit / (totals["gradient"] + 1e-12)).clamp(max=1.0))
     return dict(zip(totals, torch.stack(list(totals.values())).tolist(), strict=True))  # the device is asked once
 
 
@@ -61,7 +67,6 @@ def check(losses: dict[str, float], step: int, advice: str, limit: float = math.
 def follow(average: Generator, generator: Generator, decay: float, step: int) -> None:
     """Move the averaged weights towards the current ones; early on faster, so that the start is forgotten."""
     decay = min(decay, (1 + step) / (10 + step))
-    for kept, current in zip(average.parameters(), generator.parameters(), strict=True):
-        kept.lerp_(current, 1 - decay)
+    torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - decay)  # one kernel for all
     for counted, latest in zip(average.buffers(), generator.buffers(), strict=True):
         counted.copy_(latest)

@@ -34,10 +34,11 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.generator = self._placed(begin(config) if state is None else Generator(config.generator))
         self.average = copy.deepcopy(self.generator).eval()
-        self.content_objective = processes.wrap(ContentObjective(self.generator, config, half=self._half))
-        self.adam = torch.optim.Adam(
-            self.generator.parameters(), lr=config.content.learning_rate, betas=config.content.betas
+        teacher = _teacher(config)
+        self.content_objective = processes.wrap(
+            ContentObjective(self.generator, self._placed(teacher) if teacher else None, config, half=self._half)
         )
+        self.adam = self._optimiser(self.generator, config.content.learning_rate, config.content.betas)
         self._trained: dict[str, Any] = {"generator": self.generator, "average": self.average, "adam": self.adam}
         if config.adversarial.steps:
             self._meet_the_critic()
@@ -64,8 +65,8 @@ class Trainer:
         self.critic_objective = self.processes.wrap(CriticObjective(self.critic, config, half=self._half))
         self.generator_objective = self.processes.wrap(AdversarialObjective(self.generator, config, half=self._half))
         rate, betas = adversarial.learning_rate, adversarial.betas
-        self.critic_adam = torch.optim.Adam(self.critic.parameters(), lr=rate, betas=betas)
-        self.adversarial_adam = torch.optim.Adam(self.generator.parameters(), lr=rate, betas=betas)
+        self.critic_adam = self._optimiser(self.critic, rate, betas)
+        self.adversarial_adam = self._optimiser(self.generator, rate, betas)
         self._trained |= {
             "critic": self.critic,
             "critic_adam": self.critic_adam,
@@ -92,7 +93,10 @@ class Trainer:
     def _content_step(self, batches: Iterator[Batch]) -> dict[str, float]:
         for group in self.adam.param_groups:
             group["lr"] = steps.learning_rate(self.config.content, self.step)
-        found = self.processes.mean(steps.backward(self.content_objective, self._next(batches), self.config.accumulate))
+        limit = self.config.content.gradient_limit
+        found = self.processes.mean(
+            steps.backward(self.content_objective, self._next(batches), self.config.accumulate, limit=limit)
+        )
         steps.check(found, self.step, "lower content.learning_rate")
         self.adam.step()
         return found
@@ -150,8 +154,9 @@ class Trainer:
 
     def upscaler(self) -> Upscaler:
         """The averaged weights behind the door that the node uses."""
-        card = Card(**{**self.card(), "sha256": "", "architecture": self.config.generator})
-        return Upscaler(copy.deepcopy(self.average), card, self.processes.device)
+        generator = self.config.generator
+        card = Card(**{**self.card(), "sha256": "", "architecture": generator, "scales": (generator.scale,)})
+        return Upscaler({self.config.generator.scale: copy.deepcopy(self.average)}, card, self.processes.device)
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         return next(batches).to(self.processes.device)
@@ -159,6 +164,10 @@ class Trainer:
     @torch.no_grad()
     def _fake(self, batch: Batch) -> torch.Tensor:
         return answer(self.generator, batch.low, half=self._half, consistent=self.config.consistent)
+
+    def _optimiser(self, network: torch.nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
+        fused = self.processes.device.type == "cuda"  # one kernel for all weights
+        return torch.optim.Adam(network.parameters(), lr=rate, betas=betas, fused=fused)
 
     def _placed(self, network: Any) -> Any:
         return network.to(self.processes.device, memory_format=torch.channels_last)
@@ -168,11 +177,24 @@ def begin(config: TrainingConfig) -> Generator:
     """The generator that a run starts from: new, known, or grown. Raises ConfigError."""
     if not config.start.weights:
         return Generator(config.generator)
+    return grow(_known("start.weights", config.start.weights, config.generator.scale), config.generator)
+
+
+def _teacher(config: TrainingConfig) -> Generator | None:
+    if not config.teacher.weights:
+        return None
+    return _known("teacher.weights", config.teacher.weights, config.generator.scale).requires_grad_(False)
+
+
+def _known(key: str, name: str, scale: int) -> Generator:
+    """The generator for a scale of some weights. Raises ConfigError."""
     try:
-        known, _ = checkpoint.load(checkpoint.find(config.start.weights))
+        generators, card = checkpoint.load(checkpoint.find(name))
     except checkpoint.CheckpointError as error:
-        raise ConfigError(f"start.weights: {error}") from None
-    return grow(known, config.generator)
+        raise ConfigError(f"{key}: {error}") from None
+    if scale not in generators:
+        raise ConfigError(f"{key} = {name}: {card.identity} upscales by {card.scales}, not by {scale}")
+    return generators[scale]
 
 
 def _features(config: TrainingConfig, device: torch.device) -> Vgg19 | None:

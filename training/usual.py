@@ -1,78 +1,57 @@
-"""How much detail a generator usually adds: the range that the node holds each of its results against.
-
-`python -m training.usual WEIGHTS... --data DIR`: measures on patients held out from training and writes the range into
-the card of each weights file.
-"""
+"""How much detail a generator usually adds, by scale and by the noise of the source: what the node's gate holds results
+against. Measured on held-out patients; `training.card` writes it into the cards."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.progress import track
+import numpy as np
 
-from model import checkpoint, detail
+from model import detail
+from model.checkpoint import Usual
 from model.upscaler import Upscaler
 from training import cases, images
-from training.config import ConfigError
+from training.cases import Question
 from training.images import Pixels
-from training.patients import held_out
 
-CROP = 320  # pixels of the image as it is: detail at full resolution
+CROP = 192  # pixels of the image as it is: detail at full resolution
+NOISE = (0.0, 0.01, 0.03, 0.1)  # standard deviations that are added, as shares of the image's range
+LEVELS = (0.005, 0.01, 0.02, 0.05, 0.12)  # noise that was found, as a share of contrast: the ends of the levels
+DEPTH = 16  # what an image of 8 bits is multiplied by: noise of a deeper detector is not rounded away
 
 
-def measure(upscaler: Upscaler, paths: Sequence[Path]) -> dict[str, tuple[float, float]]:
-    """The least and the greatest share of added detail, by scale. Raises ValueError if no image can be read."""
-    shares: dict[int, list[float]] = {scale: [] for scale in upscaler.scales}
-    for path in track(paths, description=upscaler.card.name):
-        for low in _lows(path, max(upscaler.scales)):
-            for scale, found in shares.items():
-                found.append(detail.added(upscaler.upscale(low, scale), low).share)
-    if not all(shares.values()):
+def measure(upscaler: Upscaler, paths: Sequence[Path]) -> dict[str, list[Usual]]:
+    """The least and the greatest share of added detail, by scale and noise. Raises ValueError without an image."""
+    found: dict[int, list[tuple[float, float]]] = {scale: [] for scale in upscaler.scales}
+    for path in paths:
+        for low in _lows(path):
+            for scale, shares in found.items():
+                added = detail.added(upscaler.upscale(low, scale), low)
+                shares.append((added.noise_share, added.share))
+    if not all(found.values()):
         raise ValueError("there is no image to measure on")
-    return {str(scale): (round(min(found), 6), round(max(found), 6)) for scale, found in shares.items()}
+    return {str(scale): list(_levels(shares)) for scale, shares in found.items()}
 
 
-def _lows(path: Path, scale: int) -> Iterator[Pixels]:
-    """An image as the node may get it: a part at full resolution, and the whole at that of the seed protocol."""
+def _levels(shares: Sequence[tuple[float, float]]) -> Iterator[Usual]:
+    """Each level of noise that was met, with what was added there; what a level lacks it takes from the one below."""
+    before = 0.0
+    for level in LEVELS:
+        there = [added for noise, added in shares if before < noise <= level or (not before and noise == 0)]
+        if there:
+            yield level, round(min(there), 6), round(max(there), 6)
+        before = level
+
+
+def _lows(path: Path) -> Iterator[Pixels]:
+    """An image as the node may get it: a part at full resolution, and the whole at that of the seed; with noise too."""
     high = images.read_gray(path).pixels
     top, left = ((length - min(CROP, length)) // 2 for length in high.shape)
-    yield high[top : top + CROP, left : left + CROP]
-    yield cases.case(path, "seed", "area", scale).low
-
-
-def write(weights: Path, found: dict[str, tuple[float, float]]) -> None:
-    """Put the range into the card beside a weights file."""
-    card = weights.with_suffix(".json")
-    content = json.loads(card.read_text(encoding="utf-8"))
-    content["usual_detail"] = found
-    card.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; exit code 0 done, 1 failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.usual", description="Measure how much detail weights usually add; write it into cards."
-    )
-    parser.add_argument("weights", nargs="+", help="names or .safetensors files")
-    parser.add_argument("--data", type=Path, required=True, help="a folder of radiographs")
-    parser.add_argument("--held-out", type=int, default=5, help="the percentage of patients that no training has seen")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    options = parser.parse_args(arguments)
-    try:
-        paths = held_out(images.find_images(options.data, "--data"), options.data, options.held_out)
-        for name in options.weights:
-            found = measure(Upscaler.load(name, options.device), paths)
-            write(checkpoint.find(name), found)
-            print(f"{name}: {found}")
-    except (ConfigError, checkpoint.CheckpointError, OSError, ValueError) as error:
-        print(f"usual: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    whole = cases.case(path, Question("whole", 4)).low
+    random = np.random.default_rng(0)
+    for low in (high[top : top + CROP, left : left + CROP], whole):
+        deep = low.astype(np.float32) * DEPTH if low.dtype == np.uint8 else low.astype(np.float32)
+        for share in NOISE:
+            noisy = deep + random.standard_normal(low.shape, dtype=np.float32) * np.float32(share * np.ptp(deep))
+            yield np.rint(noisy).clip(0, 65535).astype(np.uint16)

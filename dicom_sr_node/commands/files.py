@@ -9,19 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dicom_sr_node.commands.options import FAILED, Config, Json, errors, load, say, show
+from dicom_sr_node.commands.options import FAILED, Config, Device, Json, errors, load, say, show
 from dicom_sr_node.errors import NodeError, NotFound
 
 if TYPE_CHECKING:
     from dicom_sr_node.upscale import Batch, Outcome
 
 cli = typer.Typer()
-
-
-class Device(StrEnum):
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 class Scale(StrEnum):
@@ -71,13 +65,14 @@ def upscale(
     if scale is not None:
         changes["scale"] = "auto" if scale == Scale.AUTO else int(scale)
     chosen = chosen.model_copy(update=changes)
-    upscaler = Shelf(settings.node.spool).load(model or chosen.name, (device or Device(chosen.device)).value)
+    shelf = Shelf(settings.node.spool, unproven=chosen.unproven)
+    upscaler = shelf.load(model or chosen.name, (device or Device(chosen.device)).value, chosen.precision)
     files = [path for _, path in expand(inputs)]
     if not files:
         raise NotFound(f"no file in {', '.join(map(str, inputs))}")
     if output.suffix.lower() in (".png", ".dcm") and len(files) > 1:
         raise NodeError(f"{len(files)} files cannot all become {output}; give a folder with -o")
-    errors.print(f"{upscaler.card.identity} on {upscaler.device}")
+    errors.print(f"{upscaler.card.identity} on {upscaler.device}, {upscaler.precision}")
     extras = {"heat_map": heat_map or settings.derive.heat_map, "report": report or settings.derive.report}
     wanted = settings.derive.model_copy(update=extras)
     with Reader(settings.work) as reader:

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
     from dicom_sr_node.app import Store
 
 FAILED, REFUSED = 1, 3  # exit codes; 0 is done, 2 usage
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
 
 console = Console()
 errors = Console(stderr=True)

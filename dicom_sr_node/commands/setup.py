@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from dicom_sr_node import reference
-from dicom_sr_node.commands.options import FAILED, Config, Json, console, load, note, say, show, table, weights_typed
+from dicom_sr_node.commands.options import (
+    FAILED,
+    Config,
+    Device,
+    Json,
+    console,
+    errors,
+    load,
+    note,
+    say,
+    show,
+    table,
+    weights_typed,
+)
 from dicom_sr_node.errors import ConfigRefused, NotFound
 
 OFF = "off"  # instead of a name: end it
@@ -98,14 +111,23 @@ def models_ls(context: typer.Context, as_json: Json = False, config: Config = No
     active = shelf.resolve(serving.active or settings.model.name, settings.model.device)
     cards = shelf.cards()
     roles = {active: "active", serving.shadow: "shadow", serving.canary: f"canary {100 * serving.canary_share:g} %"}
-    rows = [{**card.as_dict(), "auto": card.name == automatic, "service": roles.get(card.name, "")} for card in cards]
+    rows = [
+        {
+            **card.as_dict(),
+            "auto": card.name == automatic,
+            "service": roles.get(card.name, ""),
+            "unproven": card.unproven,
+        }
+        for card in cards
+    ]
 
     def human() -> None:
-        rows_shown = table("name", "version", "sha256", "scale", "auto", "in service")
+        rows_shown = table("name", "version", "sha256", "scales", "physics", "auto", "in service")
         for card, row in zip(cards, rows, strict=True):
             auto = "yes" if row["auto"] else ""
-            scale = f"x{card.architecture.scale}"
-            rows_shown.add_row(card.name, card.version, card.sha256[:12], scale, auto, str(row["service"]))
+            scales = ", ".join(f"x{scale}" for scale in card.scales)
+            proof = "unproven" if card.unproven else "passed"
+            rows_shown.add_row(card.name, card.version, card.sha256[:12], scales, proof, auto, str(row["service"]))
         console.print(rows_shown if cards else "no weights are installed")
 
     show(as_json, rows, human)
@@ -139,6 +161,43 @@ def models_verify(
 
     show(as_json, rows, human)
     if not rows or not all(row["ok"] for row in rows):
+        raise typer.Exit(FAILED)
+
+
+@models_cli.command("qa")
+def models_qa(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Weights, or a .safetensors file.", autocompletion=weights_typed)],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="A folder of radiographs for the ring correlation; without it, a chest drawn by formula."),
+    ] = None,
+    write: Annotated[bool, typer.Option(help="Put the figures into the card: proof that the node asks for.")] = False,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """The physics suite: what the weights do to phantoms whose truth is known. Exit code 1 if a limit is missed."""
+    from dicom_sr_node.models import Shelf, examine, prove
+
+    settings = load(context, config)
+    shelf = Shelf(settings.node.spool, unproven=True)
+    upscaler = shelf.load(name, device.value, settings.model.precision)
+    found = examine(upscaler, data, errors.print)
+    if write:
+        prove(shelf.find(shelf.resolve(name, device.value)), found)
+
+    def human() -> None:
+        for scale in found.scales:
+            shown = table(f"x{scale.scale}", "test", "known", "measured", "limit")
+            for row in scale.rows:
+                limit = f"{row.sign} {row.limit:.3g}"
+                shown.add_row("PASS" if row.passed else "FAIL", row.test, row.known, f"{row.value:.4f}", limit)
+            console.print(shown)
+        say(f"{upscaler.card.identity} {'passed' if found.passed else 'misses limits of'} the physics suite")
+
+    show(as_json, found.as_dict(), human)
+    if not found.passed:
         raise typer.Exit(FAILED)
 
 
@@ -235,7 +294,8 @@ def _change(
     from dicom_sr_node.models import Shelf
 
     settings = load(context, config)
-    store, shelf = app.store(settings, must_exist=True), Shelf(settings.node.spool)
+    store = app.store(settings, must_exist=True)
+    shelf = Shelf(settings.node.spool, unproven=settings.model.unproven)
     told = change(store.service, shelf, ModelAct(act), name, share)
     note(settings, store, told)
     show(as_json, {"done": told}, lambda: say(told))

@@ -1,4 +1,7 @@
-"""What was added and where: a colour picture (Secondary Capture) of |result - bicubic| on the source, at its size."""
+"""What was added and where: a colour picture (Secondary Capture) on the source, at its size.
+
+Added is what lies between the result and the consistent interpolation of the source.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ COLOUR = (255, 80, 0)
 _TEXTS = ("HEAT MAP OF DETAIL ADDED BY AI, NOT FOR DIAGNOSIS", "HEAT MAP")
 
 
-def heat_map(source: Dataset, frame: Frame, quality: Quality, maker: Maker, now: datetime) -> SCImage:
+def heat_map(source: Dataset, frame: Frame, quality: Quality, maker: Maker, now: datetime, remark: str = "") -> SCImage:
     """RGB (H, W, 3): the source in grey, coloured by the root mean square of what was added to each pixel's block."""
     pixels = paint(source, frame, quality)
     full = quality.detail.width * FULL_SHARE
@@ -53,11 +56,11 @@ def heat_map(source: Dataset, frame: Frame, quality: Quality, maker: Maker, now:
     image.PatientOrientation = source.get("PatientOrientation") or None
     image.Laterality = first(source, "Laterality")  # type 2C: empty when unknown
     image.DerivationDescription = (
-        f"Root mean square of (result - bicubic interpolation) in each {maker.scale}x{maker.scale} block, "
+        f"Root mean square of (result - consistent interpolation) in each {maker.scale}x{maker.scale} block, "
         f"full colour at {full:.1f} stored values ({100 * FULL_SHARE:g} % of the image's contrast). {quality.told}. "
         f"{maker.model} {maker.version} (weights sha256 {maker.sha256})"
     )[:1024]
-    image.ImageComments = "HEAT MAP of detail added by AI. Not for diagnosis."
+    image.ImageComments = f"HEAT MAP of detail added by AI. Not for diagnosis. {remark}".strip()
     image.SourceImageSequence = [reference(source)]
     image.update(geometry.scaled(_spacings(source), 1))
     return image

@@ -18,7 +18,7 @@ from dicom_sr_node.settings import Label
 
 IMPLEMENTATION_CLASS_UID = "2.25.331494176947561040354149900150618908790"  # fixed, of this software
 IMPLEMENTATION_VERSION = f"SRNODE_{__version__}"[:16]
-REVISION = 2  # grows when this software makes other pixels of the same source and weights: other UIDs then
+REVISION = 3  # grows when this software makes other pixels of the same source and weights: other UIDs then
 SERIES_NUMBER_OFFSET = 9000  # behind everything that a modality numbers
 
 _NAMESPACE = UUID("5336ce33-8e56-43bd-9a27-87df63afe0a9")
@@ -33,11 +33,12 @@ class Maker:
     sha256: str  # of the weights file
     scale: int
     label: Label
+    precision: str = "float32"
 
     @property
     def key(self) -> str:
         """One line that differs where results may differ."""
-        return f"{self.sha256}|x{self.scale}|label={self.label}|revision {REVISION}"
+        return f"{self.sha256}|x{self.scale}|label={self.label}|{self.precision}|revision {REVISION}"
 
 
 def sop_instance_uid(source: Dataset, frame: Frame, maker: Maker) -> str:
@@ -105,7 +106,8 @@ def derivation_description(source: Dataset, maker: Maker, where_labelled: str) -
     text = (
         f"AI super-resolution x{maker.scale} by {maker.model} {maker.version} (weights sha256 {maker.sha256}), "
         f"{OUR_NAME} {__version__}. Fine detail is estimated, not acquired. "
-        f"Each {block} block averages to the stored value of the source. Label: {maker.label}. {where_labelled}"
+        f"Each {block} block averages to the stored value of the source. Computed in {maker.precision}. "
+        f"Label: {maker.label}. {where_labelled}"
     ).strip()
     before = _ascii(source, "DerivationDescription")
     return f"{text} Source: {before}"[:1024] if before else text

@@ -25,9 +25,9 @@ class Fate(StrEnum):
 
 SET = {
     "SOPClassUID": "that of the source",
-    "SOPInstanceUID": "2.25, a function of source, pixels, weights, scale and label",
+    "SOPInstanceUID": "2.25, a function of source, pixels, weights, precision, scale and label",
     "StudyInstanceUID": "that of the source",
-    "SeriesInstanceUID": "2.25, a function of source series, weights, scale and label",
+    "SeriesInstanceUID": "2.25, a function of source series, weights, precision, scale and label",
     "SeriesNumber": "9000 + that of the source",
     "InstanceNumber": "that of the source, empty if it has none",
     "SeriesDescription": "`AI SR x4` (or x2) and the source's, if that is ASCII",

@@ -38,13 +38,15 @@ _NO_UNIT = sr.CodedConcept("1", "UCUM", "no units")
 _PERCENT = sr.CodedConcept("%", "UCUM", "percent")
 
 
-def report(source: Dataset, image: Dataset, quality: Quality, maker: Maker, now: datetime) -> sr.EnhancedSR:
-    """source: its header. image: the derived image, complete."""
+def report(
+    source: Dataset, image: Dataset, quality: Quality, maker: Maker, now: datetime, remark: str = ""
+) -> sr.EnhancedSR:
+    """source: its header. image: the derived image, complete. remark: what the image says beside the usual."""
     algorithm = sr.AlgorithmIdentification(
         name=maker.model[:64],
         version=maker.version,
         manufacturer=OUR_NAME,
-        parameters=[f"scale={maker.scale}", f"weights sha256={maker.sha256}"],
+        parameters=[f"scale={maker.scale}", f"weights sha256={maker.sha256}", *([remark] if remark else [])],
     )
     numbers = {
         "SR-002": (quality.wrong_blocks, _NO_UNIT),

@@ -11,6 +11,7 @@ from dicom_sr_node.derive.identity import Maker
 from dicom_sr_node.settings import Label
 
 _MADE_BY = re.compile(r"AI super-resolution x(\d+) by (\S+) (\S+) \(weights sha256 ([0-9a-f]{64})\)")
+_PRECISION = re.compile(r"Computed in (float32|bfloat16)\.")
 _LABEL_KIND = re.compile(r"Label: (burned|overlay|none)\.")
 
 
@@ -29,11 +30,18 @@ def maker_of(derived: Dataset) -> Maker | None:
     made = _MADE_BY.search(text)
     if made is None or int(made[1]) < 2:
         return None
-    kind = _LABEL_KIND.search(text)
-    if kind is None:
+    kind, precision = _LABEL_KIND.search(text), _PRECISION.search(text)
+    if kind is None or precision is None:
         return None
     label_kind: Label = kind[1]  # type: ignore[assignment]
-    return Maker(scale=int(made[1]), model=made[2], version=made[3], sha256=made[4], label=label_kind)
+    return Maker(
+        scale=int(made[1]),
+        model=made[2],
+        version=made[3],
+        sha256=made[4],
+        label=label_kind,
+        precision=precision[1],
+    )
 
 
 def equal(name: str, found: object, expected: object, told: str) -> Check:

@@ -16,7 +16,7 @@ def models(desk: Desk) -> dict[str, Any]:
     serving, configured = desk.store.service.now(), desk.settings.model.name
     return {
         "works": desk.shelf.resolve(serving.active or configured, desk.settings.model.device),
-        "cards": [card.as_dict() for card in desk.shelf.cards()],
+        "cards": [{**card.as_dict(), "unproven": card.unproven} for card in desk.shelf.cards()],
         "serving": serving,
         "configured": configured,
         "shadows": shadows(desk.store.service.comparisons()),
@@ -27,18 +27,19 @@ def models(desk: Desk) -> dict[str, Any]:
 def figures(card: Mapping[str, Any]) -> list[dict[str, Any]]:
     """For each set of images that weights were measured on: the means of each method, and the worst image.
 
-    gain, better, worst: of these weights over bicubic, in dB; better is the share of images.
+    gain, better, worst: of these weights over back-projection, in dB; better is the share of images.
     """
     found = []
-    for name, measured in (card["metrics"] or {}).items():
+    for measured in (card["metrics"] or {}).get("tables", ()):
         try:
-            over_bicubic = measured["differences"][card["name"]]["bicubic"]
+            name = f"{measured['protocol']} x{measured['scale']}, {measured['variant']}, low by {measured['low']}"
+            over = measured["differences"][card["name"]]["back-projection"]
             rows = [
                 {"method": method, **{key: means[key] for key in ("psnr", "ssim", "gmsd")}}
                 for method, means in measured["methods"].items()
             ]
             numbers = {key: measured[key] for key in ("images", "patients")}
-            gains = {"gain": over_bicubic["psnr"], "better": over_bicubic["better"], "worst": over_bicubic["worst"]}
+            gains = {"gain": over["psnr"], "better": over["better"], "worst": over["worst"]}
         except (KeyError, TypeError):
             continue  # a card of another kind: it is shown without figures
         found.append({"name": name, "rows": rows, **numbers, **gains})

@@ -43,7 +43,7 @@ class Desk:
     @property
     def shelf(self) -> Shelf:
         """The weights there are."""
-        return Shelf(self.settings.node.spool)
+        return Shelf(self.settings.node.spool, unproven=self.settings.model.unproven)
 
     def condition(self) -> Condition:
         """As it was at most a second ago: however many look at once, it is looked up once."""

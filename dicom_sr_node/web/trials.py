@@ -102,7 +102,7 @@ def _run(desk: Desk, path: Path, origin: Origin) -> Trial:
 
 def _admission(desk: Desk) -> Admission:
     settings = desk.settings
-    scales = {card.name: tuple(s for s in (4, 2) if s <= card.architecture.scale) for card in desk.shelf.cards()}
+    scales = {card.name: card.scales for card in desk.shelf.cards()}
     in_service = scales.get(desk.store.service.now().active or settings.model.name, (4, 2))
     return Admission(settings.rules, settings.model, settings.derive.label, {routing.IN_SERVICE: in_service, **scales})
 

@@ -41,7 +41,7 @@ def told(taken: list[float]) -> str:
 
 @pytest.mark.parametrize("size", [256, 512, 1024])
 def test_upscaling_by_four_on_the_cpu(size: int) -> None:
-    upscaler = Upscaler.load("cxr-x4-lite", "cpu")
+    upscaler = Upscaler.load("xr-lite", "cpu")
     source = phantom.draw(size)
     taken = seconds(lambda: upscaler.upscale(source, 4, value_range=(0, 4095)), rounds=3)
     console.print(
@@ -106,7 +106,7 @@ def _send(port: int, sources: list[Path]) -> float:
 def test_lossless_codecs_side_by_side() -> None:
     """Size and time of the codecs a derived image could be sent in: why `derive.encoding` takes JPEG-LS."""
     ds = image(512)
-    set_pixels(ds, Upscaler.load("cxr-x4-lite", "cpu").upscale(phantom.draw(512), 4, value_range=(0, 4095)))
+    set_pixels(ds, Upscaler.load("xr-lite", "cpu").upscale(phantom.draw(512), 4, value_range=(0, 4095)))
     plugins = {JPEGLSLossless: "pyjpegls", JPEG2000Lossless: "pylibjpeg"}
     plain, megapixels = len(ds.PixelData), ds.Rows * ds.Columns / 1e6
     for syntax, plugin in plugins.items():

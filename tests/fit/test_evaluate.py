@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fitkit import train
+from fitkit import same, state, train
 from PIL import Image
 
 from dicom_sr_node import phantom
 from model import checkpoint
-from model.generator import bicubic
+from model.interpolation import bicubic
 from training import cases, evaluate, export, methods, metrics
+from training.cases import Question
 
 
 def chest(size: int = 64) -> np.ndarray:
@@ -25,14 +26,31 @@ def chest(size: int = 64) -> np.ndarray:
 def test_metrics_on_known_answers() -> None:
     reference = chest()
     assert metrics.psnr(reference, reference) == 100
-    assert metrics.psnr(np.zeros((8, 8)), np.full((8, 8), 255)) == pytest.approx(0)
-    assert metrics.psnr(np.zeros((8, 8)), np.full((8, 8), 25.5)) == pytest.approx(20)
-    assert metrics.psnr(np.zeros((8, 8)), np.full((8, 8), 409.5), peak=4095) == pytest.approx(20)
+    assert metrics.psnr(reference + np.ptp(reference).astype(int), reference) == pytest.approx(0)
+    assert metrics.psnr(reference + np.ptp(reference) / 10, reference) == pytest.approx(20)
     assert metrics.ssim(reference, reference) == pytest.approx(1)
     assert metrics.gmsd(reference, reference) == pytest.approx(0, abs=1e-7)
     noisy = np.clip(reference + np.random.default_rng(0).normal(0, 20, reference.shape), 0, 255)
     assert metrics.ssim(noisy, reference) < 0.9
     assert metrics.gmsd(noisy, reference) > 0.02
+
+
+def test_all_is_relative_to_the_image_s_own_range() -> None:
+    """The same radiograph in a deeper container, or with less contrast, measures the same."""
+    reference = chest().astype(float)
+    worse = np.clip(reference + np.random.default_rng(0).normal(0, 5, reference.shape), 0, 255)
+    shallow, deep = metrics.quality(worse, reference), metrics.quality(worse * 16, reference * 16)
+    assert shallow == pytest.approx(deep, rel=1e-3)
+    with pytest.raises(ValueError, match="constant"):
+        metrics.quality(worse, np.full_like(reference, 7))
+
+
+def test_the_spectrum_tells_blur_and_grain_alike() -> None:
+    reference = np.random.default_rng(0).normal(100, 10, (64, 64))
+    blurred = (reference + np.roll(reference, 1, axis=1)) / 2
+    assert metrics.spectrum(reference, reference) == pytest.approx(0, abs=1e-6)
+    assert metrics.spectrum(blurred, reference) > 1
+    assert metrics.spectrum(100 + 2 * (reference - 100), reference) == pytest.approx(20 * np.log10(2), abs=0.01)
 
 
 def test_detail_is_a_share_of_the_reference() -> None:
@@ -78,13 +96,40 @@ def test_back_projection_returns_to_the_source() -> None:
     errors = {name: metrics.consistency_error(methods.CLASSICAL[name](low, 4, 255), low) for name in methods.CLASSICAL}
     assert errors["nearest"] == 0
     assert errors["back-projection"] < 0.3 * errors["bicubic"]
+    assert errors["consistent"] <= errors["back-projection"]
 
 
 def test_the_low_image_is_what_the_name_says() -> None:
     high = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    assert cases.low_of(high, "area", 4, 255).flatten().tolist() == [14, 18, 46, 50]
+    assert cases.low_of(high, Question(), 255).flatten().tolist() == [14, 18, 46, 50]
+    assert cases.low_of(high, Question(scale=2), 255).shape == (4, 4)
     small = np.asarray(Image.fromarray(chest()).resize((16, 16), Image.Resampling.BICUBIC))
-    assert np.abs(cases.low_of(chest(), "bicubic", 4, 255).astype(int) - small).max() <= 1
+    assert np.abs(cases.low_of(chest(), Question(low="bicubic"), 255).astype(int) - small).max() <= 1
+
+
+def test_variants_and_protocols_are_what_they_are_called(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(chest(600)[:, :400]).save(path)
+    plain = {protocol: cases.case(path, Question(protocol, 2)) for protocol in cases.PROTOCOLS}
+    assert {protocol: case.high.shape for protocol, case in plain.items()} == {
+        "whole": (256, 256),
+        "fit": (384, 256),
+        "native": (512, 400),
+    }
+    fit = plain["fit"]
+    turned, mirrored, noisy = (cases.case(path, Question("fit", 2, variant)) for variant in cases.VARIANTS[1:])
+    assert np.array_equal(turned.high, np.rot90(fit.high))
+    assert np.array_equal(turned.low, np.rot90(fit.low))
+    assert np.array_equal(mirrored.low, fit.low[:, ::-1])
+    assert np.array_equal(noisy.high, fit.high)  # what is wanted is the image without the noise
+    assert 0.5 < (noisy.low.astype(int) - fit.low).std() < 0.06 * 255
+
+
+def test_a_constant_image_is_left_out_and_told(tmp_path: Path) -> None:
+    path = tmp_path / "flat.png"
+    Image.new("L", (300, 300), 7).save(path)
+    with pytest.raises(ValueError, match="it is constant"):
+        cases.case(path, Question())
 
 
 @pytest.mark.parametrize("protocol", ["seed", "native"])
@@ -94,21 +139,37 @@ def test_evaluation_measures_every_method_and_draws_the_extremes(
     out = tmp_path / "evaluation"
     (images / "broken.png").write_bytes(b"no picture")
     Image.new("L", (20, 30)).save(images / "tiny.png")
+    Image.new("L", (80, 80), 9).save(images / "flat.png")
     tiny = train(config_file).folder / "checkpoints" / "best-content" / "tiny.safetensors"
-    weights = ["cxr-x4-lite", str(tiny)]
+    weights = ["xr-lite", str(tiny)]
     arguments = ["--weights", *weights, "--data", str(images), "--protocol", protocol, "--device", "cpu"]
-    assert evaluate.main([*arguments, "-o", str(out)]) == 0
-    result = json.loads((out / "evaluation.json").read_text())
-    assert (result["images"], result["patients"]) == ((12, 6) if protocol == "native" else (13, 7))
+    assert evaluate.main([*arguments, "--scale", "4", "2", "--workers", "2", "-o", str(out)]) == 0
+    content = json.loads((out / "evaluation.json").read_text())
+    result, double = content["tables"]
+    assert {weight["sha256"] for weight in content["weights"].values()} == {
+        checkpoint.read_card(checkpoint.find(name)).sha256 for name in weights
+    }
+    assert (result["scale"], double["scale"], result["protocol"]) == (
+        4,
+        2,
+        "native" if protocol == "native" else "whole",
+    )
+    assert "tiny" not in double["methods"]  # it has no network for x2, and x4 is no substitute
+    assert (result["images"], result["patients"]) == (12, 6)
     assert len(result["each"]) == result["images"]
-    everyone = {"nearest", "bilinear", "bicubic", "lanczos", "back-projection", "cxr-x4-lite", "tiny"}
+    everyone = {"nearest", "bilinear", "bicubic", "lanczos", "back-projection", "consistent", "xr-lite", "tiny"}
     assert set(result["methods"]) == everyone
-    assert result["methods"]["cxr-x4-lite"]["consistency_error"] == 0
+    assert result["methods"]["xr-lite"]["consistency_error"] == 0
     assert set(result["differences"]["tiny"]) == everyone - {"tiny"}
-    mine = [image["cxr-x4-lite"]["psnr"] - image["bicubic"]["psnr"] for image in result["each"]]
-    difference = result["differences"]["cxr-x4-lite"]["bicubic"]
-    assert difference["psnr"] == pytest.approx(np.mean(mine))
-    assert difference["interval"][0] <= difference["psnr"] <= difference["interval"][1]
+    for other in everyone - {"xr-lite"}:
+        mine = np.array([image["xr-lite"]["psnr"] - image[other]["psnr"] for image in result["each"]])
+        difference = result["differences"]["xr-lite"][other]
+        assert difference["psnr"] == pytest.approx(mine.mean())
+        assert difference["interval"][0] <= difference["psnr"] <= difference["interval"][1]
+        assert (difference["better"], difference["worst"]) == pytest.approx(((mine > 0).mean(), mine.min()))
+    best = [max(image[name]["psnr"] for name in methods.CLASSICAL) for image in result["each"]]
+    above = np.mean([image["xr-lite"]["psnr"] > limit for image, limit in zip(result["each"], best, strict=True)])
+    assert result["above_each_classical"]["xr-lite"] == pytest.approx(above)
     assert result["sources"]["kermany"]["images"] == 12
     table = (out / "evaluation.md").read_text()
     shown = capsys.readouterr()
@@ -116,52 +177,72 @@ def test_evaluation_measures_every_method_and_draws_the_extremes(
         assert f"| {method} |" in table
         assert method in shown.out
     assert "broken.png: skipped" in shown.err
-    if protocol == "native":
-        assert "20x20 pixels are too few" in shown.err
+    assert "flat.png: skipped, it is constant" in shown.err
+    assert ("tiny.png: skipped, 20x28 pixels are too few" if protocol == "native" else "tiny.png: skipped") in shown.err
     with Image.open(out / "panel.png") as panel:
         assert panel.size[1] > 1000
 
 
 def test_evaluation_of_nothing_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert evaluate.main(["--weights", "cxr-x4-lite", "--data", str(tmp_path)]) == 1
+    assert evaluate.main(["--weights", "xr-lite", "--data", str(tmp_path)]) == 1
     assert "no image" in capsys.readouterr().err
     assert evaluate.main(["--weights", "nonsense", "--data", str(tmp_path)]) == 1
     assert "no weights 'nonsense'" in capsys.readouterr().err
-
-
-def evaluation(tmp_path: Path, sha256: str) -> Path:
-    path = tmp_path / "evaluation.json"
-    weights = {"tiny": {"version": "1", "sha256": sha256}}
-    path.write_text(json.dumps({"protocol": "seed", "low": "area", "weights": weights, "each": []}))
-    return path
 
 
 def test_exported_weights_say_where_they_come_from(config_file: Path, tmp_path: Path) -> None:
     run = train(config_file, "every.checkpoint=2", 'weaknesses=["tiny"]')
     target = tmp_path / "tiny.safetensors"
     assert export.main([str(run.folder), "-o", str(target)]) == 0
-    sha256 = checkpoint.load(target)[1].sha256
-    assert export.main([str(run.folder), "-o", str(target), "--metrics", str(evaluation(tmp_path, sha256))]) == 0
     card = checkpoint.load(target)[1]
-    assert (card.name, card.training["steps_done"], card.weaknesses) == ("tiny", 6, ["tiny"])
-    assert card.metrics["seed, low by area"]["weights"]["tiny"]["sha256"] == card.sha256
-    assert [line["step"] for line in card.training["history"]] == [1, 2, 3, 4, 5, 6]
+    made = card.training["x4"]
+    assert (card.name, made["steps_done"], card.weaknesses, card.scales) == ("tiny", 6, ["tiny"], (4,))
+    assert (card.metrics, card.physics) == ({}, {})  # nothing was measured yet
+    assert [line["step"] for line in made["history"]] == [1, 2, 3, 4, 5, 6]
     assert str(tmp_path) not in (tmp_path / "tiny.json").read_text()  # no path of this machine
     assert export.main([str(run.folder), "-o", str(target), "--checkpoint", "step-000002"]) == 0
-    assert checkpoint.load(target)[1].training["steps_done"] == 2
+    assert checkpoint.load(target)[1].training["x4"]["steps_done"] == 2
 
 
-def test_figures_of_other_weights_are_refused(
+def test_runs_of_both_scales_share_a_file(
     config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = train(config_file)
-    other = str(evaluation(tmp_path, "0" * 64))
-    assert export.main([str(run.folder), "-o", str(tmp_path / "x.safetensors"), "--metrics", other]) == 1
-    assert "was measured with other weights" in capsys.readouterr().err
-    for text in ("{}", '{"weights": []}'):
-        Path(other).write_text(text)
-        assert export.main([str(run.folder), "-o", str(tmp_path / "x.safetensors"), "--metrics", other]) == 1
-        assert "is not an evaluation.json" in capsys.readouterr().err
+    fourfold, double = train(config_file, "name=a"), train(config_file, "name=b", "generator.scale=2")
+    target = tmp_path / "both.safetensors"
+    assert export.main([str(double.folder), str(fourfold.folder), "-o", str(target)]) == 0
+    generators, card = checkpoint.load(target)
+    assert (card.name, card.scales, set(card.training)) == ("both", (4, 2), {"x4", "x2"})
+    for run, scale in ((fourfold, 4), (double, 2)):
+        assert same(generators[scale].state_dict(), state(run)["average"])
+    wider = train(config_file, "name=c", "generator.scale=2", "generator.width=9")
+    assert export.main([str(fourfold.folder), str(wider.folder), "-o", str(target)]) == 1
+    assert "trained another generator" in capsys.readouterr().err
+    assert export.main([str(fourfold.folder), str(fourfold.folder), "-o", str(target)]) == 1
+    assert "two of the runs are of one scale" in capsys.readouterr().err
+
+
+def test_weights_can_be_a_blend_and_the_card_says_so(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, after, blended = (tmp_path / f"{name}.safetensors" for name in ("base", "after", "blended"))
+    assert export.main([str(train(config_file, "name=base").folder), "-o", str(base)]) == 0
+    run = str(train(config_file, "name=after", f"start.weights={base}").folder)
+    assert export.main([run, "-o", str(after)]) == 0
+    first, last = (checkpoint.load(path)[0][4].state_dict() for path in (base, after))
+    name = "trunk.1.weight"
+    for change, expected in (
+        (f"onto={base},share=0.25", first[name] + 0.25 * (last[name] - first[name])),
+        (f"mix={base},mixed=0.25", last[name] + 0.25 * (first[name] - last[name])),
+        ("last_layer=0.5", last[name]),
+    ):
+        assert export.main([run, "-o", str(blended), "--blend", f"x4:{change}"]) == 0
+        generators, card = checkpoint.load(blended)
+        assert torch.allclose(generators[4].state_dict()[name], expected, atol=1e-6)
+        told = card.training["x4"]["blend"]
+        assert set(told) == {pair.split("=")[0] for pair in change.split(",")}
+    assert torch.allclose(generators[4].state_dict()["tail.0.weight"], last["tail.0.weight"] / 2)
+    assert export.main([run, "-o", str(blended), "--blend", "x4:nonsense=1"]) == 1
+    assert "expected x4:KEY=VALUE,... with the keys onto, share, mix, mixed, last_layer" in capsys.readouterr().err
 
 
 def test_the_last_checkpoint_is_the_one_of_the_highest_step(config_file: Path, tmp_path: Path) -> None:
@@ -171,7 +252,7 @@ def test_the_last_checkpoint_is_the_one_of_the_highest_step(config_file: Path, t
     (checkpoints / "step-000004").rename(checkpoints / "step-1000004")
     target = tmp_path / "tiny.safetensors"
     assert export.main([str(run.folder), "-o", str(target)]) == 0
-    assert checkpoint.load(target)[1].training["steps_done"] == 4
+    assert checkpoint.load(target)[1].training["x4"]["steps_done"] == 4
 
 
 def test_a_checkpoint_that_is_not_there_is_named(
@@ -179,4 +260,4 @@ def test_a_checkpoint_that_is_not_there_is_named(
 ) -> None:
     run = train(config_file)
     assert export.main([str(run.folder), "-o", str(tmp_path / "x.safetensors"), "--checkpoint", "step-9"]) == 1
-    assert "has no checkpoint 'step-9'; it has best-content, step-000006" in capsys.readouterr().err
+    assert "has no checkpoint 'step-9'; it has best-content, step-000000, step-000006" in capsys.readouterr().err

@@ -8,7 +8,8 @@ import pytest
 import torch
 from fitkit import read
 
-from model.generator import Generator, GeneratorConfig, bicubic
+from model.generator import Generator, GeneratorConfig
+from model.interpolation import consistent
 from training.config import ConfigError
 from training.grow import grow
 from training.trainer import begin
@@ -34,7 +35,7 @@ def test_it_computes_the_same(channels: int) -> None:
     low = torch.rand(2, channels, 20, 15) * 2 - 1
     with torch.no_grad():
         assert torch.allclose(large(low), small(low), atol=1e-5)
-        assert (small(low) - bicubic(low, 4)).abs().max() > 0.1
+        assert (small(low) - consistent(low, 4)).abs().max() > 0.1
 
 
 def test_what_is_new_can_learn() -> None:
@@ -60,7 +61,7 @@ def test_what_cannot_grow_is_named() -> None:
 
 def test_a_run_starts_from_weights_by_name(config_file: Path) -> None:
     lite = (
-        "start.weights=cxr-x4-lite",
+        "start.weights=xr-lite",
         "generator.width=32",
         "generator.blocks=6",
         "generator.edge_kernel=5",
@@ -68,5 +69,5 @@ def test_a_run_starts_from_weights_by_name(config_file: Path) -> None:
     )
     generator = begin(read(config_file, *lite))
     assert sum(parameter.numel() for parameter in generator.parameters()) > 100_000
-    with pytest.raises(ConfigError, match=r"start.weights: no weights 'nonsense'.*known names: .*cxr-x4-lite"):
+    with pytest.raises(ConfigError, match=r"start.weights: no weights 'nonsense'.*known names: .*xr-lite"):
         begin(read(config_file, "start.weights=nonsense"))

@@ -127,7 +127,7 @@ def test_a_run_on_16_bit_pictures(config_file: Path, tmp_path: Path) -> None:
         Image.fromarray(phantom.draw(80, seed=number).astype(np.uint16) << 4).save(root / f"deep{number}.png")
     run = train(config_file, f"data.root={root}", 'degrade=["bicubic","noise",{step="jpeg"},"quantise"]')
     measured = run.lines()[-1]
-    assert 20 < measured["bicubic"]["psnr"] < 60
+    assert 20 < measured["views"]["whole"]["bicubic"]["psnr"] < 60
 
 
 def test_damaged_headers_are_told_and_left_out(config_file: Path, images: Path) -> None:
@@ -162,4 +162,4 @@ def test_a_run_on_dicom_files(config_file: Path, tmp_path: Path) -> None:
         dataset.save_as(root / f"IM{number}")
     (root / "broken.dcm").write_bytes(shared("dicom", "broken-j2k-codestream.dcm").read_bytes())
     run = train(config_file, f"data.root={root}")
-    assert run.lines()[-1]["bicubic"]["psnr"] > 20
+    assert run.lines()[-1]["views"]["whole"]["bicubic"]["psnr"] > 20

@@ -76,8 +76,9 @@ def test_pixel_losses() -> None:
     result[1] *= 3
     assert losses.absolute(result, high).tolist() == [1, 3]
     assert losses.squared(result, high).tolist() == [1, 9]
-    assert losses.relative(result, high, result, floor=0).tolist() == [1, 1]
-    assert losses.relative(result, high, 2 * result, floor=0).tolist() == [0.5, 0.5]
+    error = losses.absolute(result, high)
+    assert losses.relative(error, error, floor=0).tolist() == [1, 1]
+    assert losses.relative(error, 2 * error, floor=0).tolist() == [0.5, 0.5]
 
 
 def test_the_perceptual_loss_sums_over_layers_and_trains_the_result_alone() -> None:

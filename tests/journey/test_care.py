@@ -318,14 +318,14 @@ def test_what_is_done_on_the_command_line_is_audited_under_the_user_s_name(tmp_p
     outbox.put(1, "ARCHIVE")
     with outbox.store.engine.begin() as connection:
         connection.execute(update(tables.delivery).values(state=State.DEAD))
-    for command in (("jobs", "hold", "1"), ("jobs", "retry", "1"), ("models", "canary", "cxr-x4", "--percent", "5")):
+    for command in (("jobs", "hold", "1"), ("jobs", "retry", "1"), ("models", "canary", "xr", "--percent", "5")):
         srnode(*command, "-c", node.config)
     with outbox.store.engine.begin() as connection:
         trail = list(connection.scalars(select(tables.audit.c.message).order_by(tables.audit.c.id)))
     journal = [event["text"] for event in outbox.store.instances.events(1)]
     outbox.close()
     assert len(trail) == 3
-    for message, told in zip(trail, ("hold image 1", "retry image 1", "cxr-x4 makes 5 % of all series"), strict=True):
+    for message, told in zip(trail, ("hold image 1", "retry image 1", "xr makes 5 % of all series"), strict=True):
         assert told in message
         assert f'UserID="{getpass.getuser()} (command line)"' in message
     assert any(f"by {getpass.getuser()}" in text for text in journal)

@@ -118,7 +118,7 @@ def test_altered_weights_stop_the_work_but_not_the_receiving(tmp_path: Path) -> 
     from model import checkpoint
 
     weights = tmp_path / "bad.safetensors"
-    original = checkpoint.find("cxr-x4-lite")
+    original = checkpoint.find("xr-lite")
     weights.write_bytes(original.read_bytes()[:-1] + b"\0")
     weights.with_suffix(".json").write_text(original.with_suffix(".json").read_text())
     node = Node.configure(tmp_path, more=f"[model]\nname = {json.dumps(str(weights))}")

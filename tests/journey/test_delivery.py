@@ -160,7 +160,7 @@ def test_status_and_jobs_tell_people_what_is_where(node: Node, archive: Archive,
     node.wait(jobs=1)
     status = srnode("status", "-c", node.config).stdout
     assert "to ARCHIVE" in status
-    assert "model cxr-x4-lite" in status
+    assert "model xr-lite" in status
     roles = json.loads(srnode("status", "--json", "-c", node.config).stdout)["roles"]
     assert {role["pid"] for role in roles} == {node.pids(name)[0] for name in ("receive", "work", "deliver")}
     assert all(role["alive"] for role in roles)

@@ -14,7 +14,6 @@ from dicom_sr_node.models import Shelf
 from dicom_sr_node.records import Kind, State
 from dicom_sr_node.store.service import InService
 from model import checkpoint
-from model.generator import Generator
 
 OTHER = "cxr-trial"
 
@@ -44,14 +43,17 @@ send_to = ["PACS", { peer = "RESEARCH", scale = 2, label = "none" }]
 
 
 def weights(folder: Path) -> Path:
-    """The lite ones under another name, a little changed: another sha256."""
-    generator, card = checkpoint.load(checkpoint.find("cxr-x4-lite"))
-    changed: Generator = generator
-    for parameter in changed.parameters():
-        parameter.data *= 0.999
-    values = {key: value for key, value in card.as_dict().items() if key not in ("sha256", "architecture")}
-    checkpoint.save(folder / f"{OTHER}.safetensors", changed, **{**values, "name": OTHER, "version": "9"})
-    return folder / f"{OTHER}.safetensors"
+    """The lite ones under another name, a little changed, as if the physics suite had been run on them."""
+    generators, card = checkpoint.load(checkpoint.find("xr-lite"))
+    for generator in generators.values():
+        for parameter in generator.parameters():
+            parameter.data *= 0.999
+    values = {key: value for key, value in vars(card).items() if key not in ("sha256", "architecture", "scales")}
+    target = folder / f"{OTHER}.safetensors"
+    changed = checkpoint.save(target, generators, **{**values, "name": OTHER, "version": "9"})
+    told = {**changed.as_dict(), "physics": {**card.physics, "sha256": changed.sha256}}
+    target.with_suffix(".json").write_text(json.dumps(told))
+    return target
 
 
 def models(node: Node, *arguments: str | Path) -> str:
@@ -104,7 +106,7 @@ def test_weights_go_from_shadow_to_active_and_back_without_a_restart(node: Node,
     again = srnode("models", "rollback", "-c", node.config, check=False)
     assert (again.returncode, "nothing to go back to" in again.stderr) == (1, True)
     send(node, tmp_path, 3)
-    assert "cxr-x4-lite" in pacs.received[2].DerivationDescription
+    assert "xr-lite" in pacs.received[2].DerivationDescription
     models(node, "canary", OTHER, "--percent", "100")
     send(node, tmp_path, 4)
     assert OTHER in pacs.received[3].DerivationDescription
@@ -128,7 +130,7 @@ def test_a_name_is_never_given_twice_and_damaged_weights_are_not_taken(tmp_path:
     (tmp_path / "bad.json").write_text(card.read_text())
     with pytest.raises(NodeError, match="is not what its card describes"):
         shelf.install(tmp_path / "bad.safetensors")
-    for name, told in (("cxr-x4", "there are other weights named 'cxr-x4'"), ("../x", "which no file can have")):
+    for name, told in (("xr", "there are other weights named 'xr'"), ("../x", "which no file can have")):
         card.write_text(json.dumps({**values, "name": name}))
         with pytest.raises(NodeError, match=told):
             shelf.install(path)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save as save_tensors
 
 from model import checkpoint
 from model.checkpoint import CheckpointError
@@ -18,16 +21,59 @@ TINY = GeneratorConfig(width=8, blocks=1, edge_kernel=3, batch_norm=False, atten
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.safetensors"
-    checkpoint.save(path, Generator(TINY), name="tiny", version="1", tile=32, overlap=8)
+    checkpoint.save(
+        path, {4: Generator(TINY), 2: Generator(replace(TINY, scale=2))}, name="tiny", version="1", tile=32, overlap=8
+    )
     return path
 
 
 def test_weights_come_back_as_they_were(weights: Path) -> None:
-    generator, card = checkpoint.load(weights)
+    generators, card = checkpoint.load(weights)
     assert card.architecture == TINY
-    assert (card.name, card.version) == ("tiny", "1")
+    assert (card.name, card.version, card.scales) == ("tiny", "1", (4, 2))
     again, _ = checkpoint.load(weights)
-    assert all(torch.equal(a, b) for a, b in zip(generator.parameters(), again.parameters(), strict=True))
+    for scale, generator in generators.items():
+        assert generator.config.scale == scale
+        assert same(generator, again[scale])
+
+
+def same(one: Generator, other: Generator) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_weights_of_version_one_still_load(tmp_path: Path) -> None:
+    """One generator without a prefix, a card without scales, detail on bicubic: they serve their own scale alone."""
+    path, generator = tmp_path / "old.safetensors", Generator(replace(TINY, output="bicubic"))
+    content = save_tensors(generator.state_dict())
+    path.write_bytes(content)
+    architecture = {**generator.config.as_dict(), "output": "detail"}
+    del architecture["attention_pool"]
+    card = {"name": "old", "version": "1", "sha256": hashlib.sha256(content).hexdigest(), "tile": 32, "overlap": 8}
+    usual = {"4": [0.001, 0.02], "2": [0.001, 0.02]}
+    path.with_suffix(".json").write_text(json.dumps({**card, "architecture": architecture, "usual_detail": usual}))
+    generators, read = checkpoint.load(path)
+    assert (read.scales, read.architecture.output, read.usual_detail) == ((4,), "bicubic", {})
+    assert same(generators[4], generator)
+    assert "no result of the physics suite" in read.unproven
+
+
+PROOF = {"suite": checkpoint.SUITE, **{f"x{scale}": {"rows": [{"test": "edge", "passed": True}]} for scale in (4, 2)}}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, ""),
+        ({"suite": 0}, "another physics suite"),
+        ({"sha256": "0" * 64}, "on other weights"),
+        ({"x2": {"rows": [{"test": "bars", "passed": False}]}}, "misses limits of the physics suite: bars (x2)"),
+        ({"x2": {}}, "no row (x2)"),
+    ],
+)
+def test_only_the_suite_s_own_word_on_these_weights_is_proof(weights: Path, change: dict, told: str) -> None:
+    card = checkpoint.read_card(weights)
+    assert told in replace(card, physics={**PROOF, "sha256": card.sha256, **change}).unproven
+    assert bool(told) == bool(replace(card, physics={**PROOF, "sha256": card.sha256, **change}).unproven)
 
 
 def test_one_altered_byte_is_refused(weights: Path) -> None:
@@ -67,13 +113,18 @@ def test_a_pickle_is_refused(weights: Path, tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_tells_the_known_ones() -> None:
-    with pytest.raises(CheckpointError, match="cxr-x4-lite"):
+    with pytest.raises(CheckpointError, match="xr-lite"):
         checkpoint.find("nonsense")
 
 
-def test_auto_is_the_full_generator_on_a_gpu_where_it_is_installed(tmp_path: Path) -> None:
-    assert checkpoint.default_name(torch.device("cpu"), tmp_path) == "cxr-x4-lite"
-    assert checkpoint.default_name(torch.device("cuda"), tmp_path) == "cxr-x4-lite"
-    (tmp_path / "cxr-x4.safetensors").touch()
-    assert checkpoint.default_name(torch.device("cuda"), tmp_path) == "cxr-x4"
-    assert checkpoint.default_name(torch.device("cpu"), tmp_path) == "cxr-x4-lite"
+def test_auto_is_the_full_generator_where_the_device_is_quick_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "has_matrix_units", lambda device: False)
+    assert checkpoint.default_name(torch.device("cpu"), tmp_path) == "xr-lite"
+    assert checkpoint.default_name(torch.device("cuda"), tmp_path) == "xr-lite"
+    (tmp_path / "xr.safetensors").touch()
+    assert checkpoint.default_name(torch.device("cuda"), tmp_path) == "xr"
+    assert checkpoint.default_name(torch.device("cpu"), tmp_path) == "xr-lite"
+    monkeypatch.setattr(checkpoint, "has_matrix_units", lambda device: True)
+    assert checkpoint.default_name(torch.device("cpu"), tmp_path) == "xr"

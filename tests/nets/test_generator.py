@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from model.attention import SelfAttention
 from model.blocks import LastStage
-from model.generator import Generator, GeneratorConfig, bicubic
+from model.generator import Generator, GeneratorConfig
+from model.interpolation import bicubic, consistent
 
 SEED = GeneratorConfig()
 LITE = GeneratorConfig(width=32, blocks=5, edge_kernel=5, batch_norm=False, attention=False, tail="shuffle")
@@ -43,9 +45,26 @@ def test_the_seed_architecture_is_what_the_design_says() -> None:
     )
 
 
-def test_training_starts_at_bicubic() -> None:
+@pytest.mark.parametrize("scale", [2, 4])
+def test_training_starts_at_the_best_classical_method(scale: int) -> None:
     low = torch.rand(1, 1, 16, 16) * 2 - 1
-    assert torch.equal(Generator(SEED).eval()(low), bicubic(low, 4))
+    assert torch.equal(Generator(GeneratorConfig(scale=scale)).eval()(low), consistent(low, scale))
+
+
+def test_a_network_cannot_move_the_mean_of_a_block() -> None:
+    generator = Generator(LITE).eval()
+    with torch.no_grad():
+        for parameter in generator.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+        low = torch.rand(2, 1, 16, 24) * 2 - 1
+        high = generator(low)
+    assert (high - consistent(low, 4)).abs().max() > 0.01
+    assert torch.allclose(F.avg_pool2d(high, 4), low, atol=1e-5)
+
+
+def test_older_weights_add_to_bicubic() -> None:
+    low = torch.rand(1, 1, 16, 16) * 2 - 1
+    assert torch.equal(Generator(GeneratorConfig(output="bicubic", blocks=1)).eval()(low), bicubic(low, 4))
 
 
 def test_the_image_form_stays_within_tanh() -> None:
@@ -61,6 +80,17 @@ def test_attention_looks_at_every_position() -> None:
     changed = x.clone()
     changed[..., 0, 0] += 5
     assert not torch.allclose(attention(x)[..., 7, 7], attention(changed)[..., 7, 7])
+
+
+def test_attention_may_look_at_squares_of_positions() -> None:
+    """Each key stands for the mean of a square, at the border of what is left of it."""
+    attention = SelfAttention(16, pool=4)
+    nn.init.constant_(attention.gain, 1.0)
+    flat = torch.ones(1, 16, 10, 7)
+    assert torch.allclose(attention(flat)[..., 0, 0], attention(flat)[..., 9, 6], atol=1e-6)
+    changed = flat.clone()
+    changed[..., 0, 0] += 5
+    assert not torch.allclose(attention(flat)[..., 9, 6], attention(changed)[..., 9, 6])
 
 
 def test_attention_keeps_its_heads_equal_so_that_the_fused_kernel_serves_it() -> None:

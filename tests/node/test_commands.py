@@ -84,8 +84,8 @@ def test_config_show_tells_the_effective_values(tmp_path: Path) -> None:
 
 def test_models_are_listed_and_verified() -> None:
     rows = json.loads(srnode("models", "ls", "--json").stdout)
-    assert "cxr-x4-lite" in [row["name"] for row in rows if row["auto"]]
-    assert "PASS  cxr-x4-lite" in srnode("models", "verify").stdout
+    assert "xr-lite" in [row["name"] for row in rows if row["auto"]]
+    assert "PASS  xr-lite" in srnode("models", "verify").stdout
     done = srnode("models", "verify", "nonsense", check=False)
     assert done.returncode == 1
     assert "FAIL  nonsense" in done.stdout
@@ -209,7 +209,7 @@ def test_the_source_is_never_overwritten(tmp_path: Path) -> None:
 def test_what_cannot_be_is_refused_with_the_reason(tmp_path: Path) -> None:
     source = write_png(tmp_path / "a.png", np.zeros((20, 20), np.uint8))
     for options, told in (
-        (["--model", "nonsense"], "known names: cxr-x4, cxr-x4-gan, cxr-x4-lite"),
+        (["--model", "nonsense"], "known names: xr, xr-gan, xr-lite"),
         (["--label", "overlay"], "no overlay planes"),
     ):
         done = srnode("upscale", source, "-o", tmp_path / "out", *options, check=False)
@@ -230,7 +230,7 @@ def test_a_real_radiograph_that_no_decoder_takes_is_told(tmp_path: Path) -> None
     [
         ("srnode mod", {"models"}),
         ("srnode models acti", {"activate"}),
-        ("srnode -c {config} models activate cxr", {"cxr-x4", "cxr-x4-gan", "cxr-x4-lite"}),
+        ("srnode -c {config} models activate x", {"xr", "xr-gan", "xr-lite"}),
         ("srnode -c {config} echo A", {"ARCHIVE"}),
         ("srnode jobs ls --stat", {"--state"}),
         ("srnode jobs ls --state de", {"dead"}),

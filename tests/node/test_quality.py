@@ -12,6 +12,7 @@ import pytest
 import torch
 from kit import Archive, Node, image, process, save, set_pixels, srnode, started, upscale
 from numpy.typing import NDArray
+from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
 from dicom_sr_node.errors import Skipped
@@ -41,18 +42,43 @@ def test_a_radiograph_is_usual_and_its_numbers_are_kept(
     numbers = derived.quality.numbers
     assert numbers["wrong_blocks"] == 0
     assert abs(numbers["score"]) < 0.5
-    assert 0.001 < numbers["added_share"] < 0.05
-    assert numbers["usual_share"] == tuple(upscaler.card.usual_detail[str(scale)])
+    assert 0.0005 < numbers["added_share"] < 0.05
+    levels = upscaler.card.usual_detail[str(scale)]
+    assert numbers["usual_share"] == next(tuple(r) for n, *r in levels if numbers["noise_share"] <= n)
 
 
 def test_a_result_unlike_any_radiograph_is_skipped_with_its_numbers(
     tmp_path: Path, reader: Reader, upscaler: Upscaler
 ) -> None:
-    with pytest.raises(Skipped, match=r"quality: added detail is 1\d\.\d\d % of the image's contrast") as caught:
+    with pytest.raises(Skipped, match=r"and its noise of \d\d\.\d % is above all that was validated") as caught:
         process(save(noise(), tmp_path / "noise.dcm"), reader, upscaler)
     assert caught.value.reason is Reason.QUALITY
     assert caught.value.quality is not None
-    assert caught.value.quality["score"] > 1  # type: ignore[operator]
+    assert caught.value.quality["noise_share"] > 0.12  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("deviation", [0, 40, 120])
+def test_noise_alone_makes_no_radiograph_unusual(
+    tmp_path: Path, reader: Reader, upscaler: Upscaler, scale: int, deviation: float
+) -> None:
+    ds = image(128)
+    noisy = ds.pixel_array + np.random.default_rng(1).normal(0, deviation, ds.pixel_array.shape)
+    set_pixels(ds, noisy.round().clip(0, 4095).astype(np.uint16))
+    quality = process(save(ds, tmp_path / "a.dcm"), reader, upscaler, scale=scale).quality
+    assert quality.is_usual, quality.told
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_a_generator_that_adds_more_than_usual_at_this_noise_is_seen(
+    tmp_path: Path, reader: Reader, upscaler: Upscaler, scale: int
+) -> None:
+    """The most of all levels would hide it where a clean image usually gets little."""
+    levels = [[level, least / 40, most / 40] for level, least, most in upscaler.card.usual_detail[str(scale)]]
+    card = replace(upscaler.card, usual_detail={str(scale): levels})
+    strict = Upscaler(upscaler._generators, card, torch.device("cpu"))
+    with pytest.raises(Skipped, match=r"at this noise \d\.\d\d to \d\.\d\d % in validation"):
+        process(save(image(128), tmp_path / "a.dcm"), reader, strict, scale=scale)
 
 
 def test_a_rule_may_send_it_all_the_same_and_it_says_so(tmp_path: Path, reader: Reader, upscaler: Upscaler) -> None:
@@ -72,18 +98,18 @@ def test_a_flat_image_is_no_reason(tmp_path: Path, reader: Reader, upscaler: Ups
 def test_weights_without_a_known_range_are_not_held_against_one(
     tmp_path: Path, reader: Reader, upscaler: Upscaler
 ) -> None:
-    generator, card = checkpoint.load(checkpoint.find("cxr-x4-lite"))
-    unknown = Upscaler(generator, replace(card, usual_detail={}), torch.device("cpu"))
+    generators, card = checkpoint.load(checkpoint.find("xr-lite"))
+    unknown = Upscaler(generators, replace(card, usual_detail={}), torch.device("cpu"))
     derived = process(save(noise(), tmp_path / "noise.dcm"), reader, unknown)
     assert derived.quality.score is None
     assert "no usual range is known" in derived.quality.told
 
 
 def test_a_generator_that_answers_no_numbers_makes_nothing(tmp_path: Path, reader: Reader) -> None:
-    generator, card = checkpoint.load(checkpoint.find("cxr-x4-lite"))
-    with torch.no_grad():
-        next(generator.parameters()).fill_(float("nan"))
-    broken = Upscaler(generator, card, torch.device("cpu"))
+    generators, card = checkpoint.load(checkpoint.find("xr-lite"))
+    for generator in generators.values():
+        next(generator.parameters()).detach().fill_(float("nan"))
+    broken = Upscaler(generators, card, torch.device("cpu"))
     with pytest.raises(Skipped, match=r"quality: .* not finite"):
         process(save(image(), tmp_path / "a.dcm"), reader, broken, rules=(SEND_ALL,))
 
@@ -114,7 +140,7 @@ def test_the_node_tells_the_numbers_of_what_it_sent_and_of_what_it_kept(
     assert status["skipped"] == {Reason.QUALITY: 1}
     for state, usual in (("done", True), ("skipped", False)):
         shown = json.loads(srnode("jobs", "show", str(jobs[state]["id"]), "--json", "-c", node.config).stdout)
-        assert (shown["quality"]["score"] <= 1) is usual
+        assert (shown["quality"]["noise_share"] < 0.12) is usual
 
 
 def with_uid(ds: FileDataset) -> FileDataset:
@@ -131,3 +157,48 @@ def test_with_the_switches_on_a_heat_map_and_a_report_go_along(tmp_path: Path, a
     assert [output.kind for output in outputs] == [Kind.IMAGE, Kind.HEAT_MAP, Kind.REPORT]
     assert sorted(archive.uids) == sorted(output.sop_instance_uid for output in outputs)
     assert len({ds.SeriesInstanceUID for ds in archive.received}) == 3
+
+
+def test_weights_that_are_not_proven_are_refused_or_say_so(tmp_path: Path, reader: Reader, upscaler: Upscaler) -> None:
+    """The same weights, whose card holds no result of the physics suite."""
+    weights = tmp_path / "mine.safetensors"
+    shipped = checkpoint.find("xr-lite")
+    weights.write_bytes(shipped.read_bytes())
+    card = json.loads(shipped.with_suffix(".json").read_text())
+    del card["physics"]
+    weights.with_suffix(".json").write_text(json.dumps(card))
+    source, target = save(image(), tmp_path / "a.dcm"), tmp_path / "out" / "a.dcm"
+    command = ("upscale", str(source), "-o", str(target.parent), "--model", str(weights))
+    refused = srnode(*command, check=False)
+    assert refused.returncode == 1
+    assert "is not served: its card holds no result of the physics suite" in refused.stderr
+    assert "model.unproven = true" in refused.stderr
+    assert not target.exists()
+    config = tmp_path / "node.toml"
+    config.write_text("[model]\nunproven = true\n[derive]\nheat_map = true\nreport = true\n")
+    srnode("-c", str(config), *command)
+    written = [dcmread(path) for path in sorted(target.parent.glob("*.dcm"))]
+    assert len(written) == 3
+    for ds in written:
+        said = [str(element.value) for element in ds.iterall() if element.VR != "SQ"]
+        assert any("UNPROVEN WEIGHTS: its card holds no result of the physics suite" in text for text in said)
+    assert [check.name for check in verify(target, source, reader) if not check.passed] == []
+
+
+def test_qa_proves_weights_and_fails_those_that_invent(tmp_path: Path) -> None:
+    generators, card = checkpoint.load(checkpoint.find("xr-lite"))
+    torch.manual_seed(0)
+    last = [layer for layer in generators[2].tail.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
+    last.weight.data += 0.05 * torch.randn_like(last.weight)
+    fields = {key: value for key, value in vars(card).items() if key not in ("sha256", "architecture", "scales")}
+    weights = tmp_path / "altered.safetensors"
+    checkpoint.save(weights, generators, **fields)
+    assert "on other weights" in checkpoint.read_card(weights).unproven  # the card still tells of the shipped ones
+    found = srnode("models", "qa", str(weights), "--device", "cpu", "--json", "--write", check=False)
+    assert found.returncode == 1
+    told = json.loads(found.stdout)
+    assert (told["passed"], told["sha256"]) == (False, checkpoint.read_card(weights).sha256)
+    failed = {row["test"] for row in told["x2"]["rows"] if not row["passed"]}
+    assert "flat noise: deviation over consistent" in failed
+    assert all(row["passed"] for row in told["x4"]["rows"])
+    assert "it misses limits of the physics suite" in checkpoint.read_card(weights).unproven

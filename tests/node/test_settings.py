@@ -115,7 +115,7 @@ def test_a_typo_stops_the_start_with_exit_code_3(tmp_path: Path) -> None:
 def test_a_model_that_is_not_installed_is_refused_by_the_check(tmp_path: Path) -> None:
     done = srnode("config", "check", "-c", written(tmp_path, '[model]\nname = "nonsense"\n'), check=False)
     assert done.returncode == 3
-    assert "known names: cxr-x4, cxr-x4-gan, cxr-x4-lite" in done.stderr
+    assert "known names: xr, xr-gan, xr-lite" in done.stderr
 
 
 def test_a_missing_file_is_a_refusal_not_the_defaults(tmp_path: Path) -> None:
