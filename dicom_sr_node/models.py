@@ -96,7 +96,7 @@ class Shelf:
 
 
 def examine(upscaler: Upscaler, data: Path | None, progress: Callable[[str], None]) -> suite.Examination:
-    """Run the physics suite. data: a folder of radiographs, pictures or DICOM. Raises NodeError."""
+    """Run the physics suite. data: a folder of pictures (PNG, JPEG, TIFF). Raises NodeError."""
     try:
         if data is None:
             drawn = [phantom.draw(_SIDE, seed=seed) for seed in range(2)]
