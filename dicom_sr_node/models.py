@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,9 +107,7 @@ def examine(upscaler: Upscaler, data: Path | None, progress: Callable[[str], Non
 
 def prove(weights: Path, found: suite.Examination) -> None:
     """Put the figures into the card beside a weights file."""
-    card = weights.with_suffix(".json")
-    content = {**json.loads(card.read_text(encoding="utf-8")), "physics": found.as_dict()}
-    spool.write(card, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    spool.write(weights.with_suffix(".json"), checkpoint.updated(weights, physics=found.as_dict()).encode())
 
 
 def _radiographs(folder: Path) -> list[NDArray[Any]]:

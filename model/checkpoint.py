@@ -145,6 +145,12 @@ def save(path: Path, generators: Generators, **card: Any) -> Card:
     return written
 
 
+def updated(path: Path, **fields: Any) -> str:
+    """The text of the card beside a weights file with some fields changed; the others stay."""
+    content = {**json.loads(path.with_suffix(".json").read_text(encoding="utf-8")), **fields}
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
 def _of_scale(tensors: dict[str, Tensor], scale: int) -> dict[str, Tensor]:
     """One generator's part; files before version 2 hold a single one, without a prefix."""
     prefix = f"x{scale}."

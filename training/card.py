@@ -8,7 +8,6 @@ makes the documents from the cards.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from itertools import product
@@ -41,9 +40,7 @@ def questions(scales: Sequence[int]) -> list[Question]:
 
 def update(weights: Path, **fields: Any) -> None:
     """Put fields into the card beside a weights file; the others stay."""
-    card = weights.with_suffix(".json")
-    content = {**json.loads(card.read_text(encoding="utf-8")), **fields}
-    card.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    weights.with_suffix(".json").write_text(checkpoint.updated(weights, **fields), encoding="utf-8")
 
 
 def measure(
