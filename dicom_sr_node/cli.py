@@ -9,19 +9,41 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_sr_node import __version__, log
-from dicom_sr_node.commands import care, files, init, network, people, queue, service, setup
+from dicom_sr_node import __version__
+from dicom_sr_node.commands import lazy
+from dicom_sr_node.commands.lazy import Lazy
 from dicom_sr_node.commands.options import FAILED, REFUSED, Config, errors
-from dicom_sr_node.errors import ConfigRefused, NodeError
+from dicom_sr_node.domain.errors import ConfigRefused, NodeError
+from dicom_sr_node.runtime import log
 
-cli = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-for part in (service.cli, files.cli, queue.cli, network.cli, setup.cli, care.cli, init.cli):
-    cli.add_typer(part)
-cli.add_typer(queue.jobs_cli, name="jobs")
-cli.add_typer(setup.config_cli, name="config")
-cli.add_typer(setup.models_cli, name="models")
-cli.add_typer(care.db_cli, name="db")
-cli.add_typer(people.users_cli, name="users")
+COMMANDS = {
+    "serve": Lazy("serve", "Receive, work and deliver, as one supervised service."),
+    "reload": Lazy("reload", "Let the running node take up its changed configuration."),
+    "receive": Lazy("receive", "Only the receiver: answers C-ECHO and stores what is sent by C-STORE."),
+    "work": Lazy("work", "Only one worker: takes images from the queue and upscales them."),
+    "deliver": Lazy("deliver", "Only the delivery: sends results to their destinations."),
+    "web": Lazy("web", "Only the dashboard and the REST interface."),
+    "demo": Lazy("demo", "The whole journey on this machine: a node, a synthetic radiograph, a destination."),
+    "upscale": Lazy("upscale", "Upscale files without a service."),
+    "verify": Lazy("verify", "Hold a derived image against its source: each promise PASS or FAIL."),
+    "status": Lazy("status", "What is where: images by state, deliveries by destination, the processes."),
+    "echo": Lazy("echo", "C-ECHO: does a peer of the configuration answer us?"),
+    "send": Lazy("send", "C-STORE files to a peer of the configuration, as they are."),
+    "pull": Lazy("pull", "Let an archive send what it already has to the running node."),
+    "conformance": Lazy("conformance", "The tables of the DICOM conformance statement, made from the code."),
+    "doctor": Lazy("doctor", "Try disk, database, clock, ports, model and each peer, and say what to change."),
+    "selftest": Lazy("selftest", "A phantom through the running node and back, verified; it goes to no peer."),
+    "fsck": Lazy("fsck", "Is everything there that was promised? Database and spool against each other."),
+    "backup": Lazy("backup", "Copy the database and all images and results, while the node works on."),
+    "restore": Lazy("restore", "Fill a new node from a backup; its data directory and database must be empty."),
+    "init": Lazy("init", "Ask a few questions, try the peers, and write a commented configuration."),
+    "jobs": Lazy("jobs", "The queue: one job for each image that was received."),
+    "config": Lazy("config", "The configuration."),
+    "models": Lazy("models", "The weights that are installed."),
+    "db": Lazy("db", "The database's schema."),
+    "users": Lazy("users", "Who may look into the dashboard."),
+}
+cli = typer.Typer(cls=lazy.group(COMMANDS), no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def _version(wanted: bool) -> None:

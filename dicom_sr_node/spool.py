@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from dicom_sr_node import failpoints
-from dicom_sr_node.records import Stored
+from dicom_sr_node.domain.records import Stored
+from dicom_sr_node.runtime import failpoints
 
 Place = Literal["in", "outbox"]
 PLACES: tuple[Place, ...] = ("in", "outbox")

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from model.generator import Generator, GeneratorConfig
+from model import architectures
+from model.family import ArchitectureConfig, SuperResolver
 
 WEIGHTS = Path(__file__).parent / "weights"
 SUFFIX = ".safetensors"
 SUITE = 1  # the physics suite whose results count (`model.physics.suite`); it grows when a test or a limit changes
-Generators = dict[int, Generator]  # by scale
+Generators = dict[int, SuperResolver]  # by scale
 Usual = tuple[float, float, float]  # shares of contrast: sources up to this noise got from so much to so much detail
 
 
@@ -33,8 +33,9 @@ class Card:
     name: str
     version: str
     sha256: str
-    architecture: GeneratorConfig  # of the generator of each scale
+    architecture: ArchitectureConfig  # of the generator of each scale
     scales: tuple[int, ...]  # largest first; for each there is a generator of its own
+    family: str = architectures.DEFAULT  # of `model.architectures`
     tile: int  # low pixels: the longest side the generator is given at once
     overlap: int  # low pixels that neighbouring tiles share
     training: dict[str, Any] = field(default_factory=dict)  # data, degradation, recipe
@@ -94,14 +95,13 @@ def read_card(path: Path) -> Card:
     card_path = path.with_suffix(".json")
     try:
         values = json.loads(card_path.read_text(encoding="utf-8"))
-        architecture = values["architecture"]
-        scales = tuple(sorted(values.get("scales") or [architecture["scale"]], reverse=True))
-        if architecture["output"] == "detail":  # the name that cards before version 2 have for it
-            architecture["output"] = "bicubic"
+        plain = values["architecture"]
+        scales = tuple(sorted(values.get("scales") or [plain["scale"]], reverse=True))
+        if plain.get("output") == "detail":  # the name that cards before version 2 have for it
+            plain["output"] = "bicubic"
             values.pop("usual_detail", None)  # measured against bicubic, and whatever the noise
-        return Card(
-            **{**values, "architecture": GeneratorConfig(**{**architecture, "scale": scales[0]}), "scales": scales}
-        )
+        row = architectures.architecture(values.get("family", architectures.DEFAULT))
+        return Card(**{**values, "architecture": row.config(**{**plain, "scale": scales[0]}), "scales": scales})
     except FileNotFoundError:
         raise CheckpointError(f"{path} has no card: {card_path} is missing; export weights with their card") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
@@ -119,7 +119,9 @@ def load(path: Path) -> tuple[Generators, Card]:
         )
     try:
         tensors = load_tensors(content)
-        generators = {scale: Generator(replace(card.architecture, scale=scale)).eval() for scale in card.scales}
+        generators = {
+            scale: architectures.build(replace(card.architecture, scale=scale)).eval() for scale in card.scales
+        }
         for scale, generator in generators.items():
             generator.load_state_dict(_of_scale(tensors, scale))
     except Exception as error:  # safetensors and torch raise many kinds; all mean the same to the caller
@@ -128,7 +130,7 @@ def load(path: Path) -> tuple[Generators, Card]:
 
 
 def save(path: Path, generators: Generators, **card: Any) -> Card:
-    """Write weights and card; `card` holds the fields of `Card` except hash, architecture and scales."""
+    """Write weights and card; `card` holds the fields of `Card` except hash, family, architecture and scales."""
     scales = tuple(sorted(generators, reverse=True))
     tensors = {
         f"x{scale}.{name}": tensor.detach().cpu().contiguous()
@@ -137,7 +139,9 @@ def save(path: Path, generators: Generators, **card: Any) -> Card:
     }
     content = save_tensors(tensors)
     digest = hashlib.sha256(content).hexdigest()
-    written = Card(sha256=digest, architecture=generators[scales[0]].config, scales=scales, **card)
+    config = generators[scales[0]].config
+    family = architectures.family_of(config)
+    written = Card(sha256=digest, family=family, architecture=config, scales=scales, **card)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     text = json.dumps(written.as_dict(), indent=2, ensure_ascii=False)
@@ -157,16 +161,3 @@ def _of_scale(tensors: dict[str, Tensor], scale: int) -> dict[str, Tensor]:
     if not any(name.startswith(prefix) for name in tensors):
         return tensors
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def default_name(device: torch.device, folder: Path = WEIGHTS) -> str:
-    """What `auto` means: the full generator where the device is quick enough for it, else the lite one."""
-    quick = device.type == "cuda" or has_matrix_units(device)
-    return "xr" if quick and "xr" in available(folder) else "xr-lite"
-
-
-def has_matrix_units(device: torch.device) -> bool:
-    """Whether a device multiplies matrices of bfloat16 in hardware: AMX on a CPU, tensor cores from Ampere on."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_amx_tile_supported())

@@ -6,8 +6,8 @@ answers is added to the best classical interpolation. Smaller members of the fam
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +15,14 @@ from torch.nn import functional as F
 
 from model.attention import SelfAttention
 from model.blocks import LastStage, ResidualBlock, UpsamplingBlock
+from model.family import ArchitectureConfig, SuperResolver
 from model.interpolation import bicubic, consistent
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratorConfig:
+class GeneratorConfig(ArchitectureConfig):
     """What a generator is made of; stored in the card of its weights."""
 
-    channels: int = 1  # 1 for radiographs, 3 as in the seed
     width: int = 64  # feature channels
     blocks: int = 16  # residual blocks
     edge_kernel: int = 9  # the first convolution, and the last one of the "stages" tail
@@ -33,7 +33,6 @@ class GeneratorConfig:
     # What the answer is: detail on the consistent interpolation, without a mean in any block, so that an answer of zero
     # is the best classical method; the image itself from tanh, as in the seed; or (older weights) detail on bicubic.
     output: Literal["consistent", "image", "bicubic"] = "consistent"
-    scale: int = 4
 
     def __post_init__(self) -> None:
         if self.scale & (self.scale - 1) or self.scale < 2:
@@ -43,17 +42,13 @@ class GeneratorConfig:
         if min(self.channels, self.width, self.blocks, self.edge_kernel, self.attention_pool) < 1:
             raise ValueError("channels, width, blocks, edge_kernel and attention_pool must be at least 1")
 
-    def as_dict(self) -> dict[str, Any]:
-        """The plain values, for a card."""
-        return asdict(self)
 
-
-class Generator(nn.Module):
+class Generator(SuperResolver):
     """(N, C, H, W) -> (N, C, scale * H, scale * W)."""
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config: GeneratorConfig = config
         edge, width = config.edge_kernel, config.width
         self.head = nn.Sequential(nn.Conv2d(config.channels, width, edge, padding=edge // 2), nn.PReLU())
         self.trunk = nn.Sequential(

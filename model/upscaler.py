@@ -7,22 +7,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from model import checkpoint, consistency, orientation, tiles
-from model.checkpoint import Card, Generators
-from model.generator import Generator
+from model import backends, checkpoint, consistency, orientation, tiles
+from model.backend import Backend, NoRoom
+from model.checkpoint import Card
 from model.intensity import Window
 
 BATCH_PIXELS = 128 * 128 * 4  # low pixels in one forward pass: bounds memory, whatever the image size
-
-
 MOST_HALVINGS = 3  # of the tiles, when the device has too little memory
-
-
-class DeviceLost(RuntimeError):
-    """The device failed in a way that only a new process mends: a CUDA error stays for good."""
 
 
 class NotFinite(ArithmeticError):
@@ -36,26 +29,37 @@ class Upscaler:
     >>> high = upscaler.upscale(array, scale=4)  # (H, W) -> (4H, 4W), same dtype  # doctest: +SKIP
     """
 
-    def __init__(self, generators: Generators, card: Card, device: torch.device, precision: str = "float32") -> None:
+    def __init__(self, backend: Backend, card: Card) -> None:
         self.card = card
-        self.device = device
-        self.precision = precision  # of the network's arithmetic: float32 or bfloat16
-        self._generators = {scale: generator.to(device).eval() for scale, generator in generators.items()}
+        self._backend = backend
 
     @classmethod
-    def load(cls, name: str = "auto", device: str = "auto", precision: str = "auto") -> Upscaler:
-        """Weights by name or path; device `auto`, `cpu` or `cuda`; precision `auto`, `float32` or `bfloat16`.
+    def load(
+        cls, name: str = "auto", device: str = "auto", precision: str = "auto", backend: str = backends.DEFAULT
+    ) -> Upscaler:
+        """Weights by name or path, for a backend of `model.backends`.
 
-        Raises CheckpointError; ValueError for a device or a precision that is not there.
+        With PyTorch, device is `auto`, `cpu` or `cuda`, precision `auto`, `float32` or `bfloat16`. Raises
+        CheckpointError; ValueError for a backend, a device or a precision that is not there.
         """
-        chosen = choose_device(device)
-        path = checkpoint.find(checkpoint.default_name(chosen) if name == "auto" else name)
-        return cls(*checkpoint.load(path), chosen, choose_precision(precision, chosen))
+        kind = backends.backend(backend)
+        path = checkpoint.find(kind.default_name(device) if name == "auto" else name)
+        return cls(*kind.load(path, device, precision))
 
     @property
     def scales(self) -> tuple[int, ...]:
         """The scales these weights serve, largest first."""
-        return tuple(sorted(self._generators, reverse=True))
+        return self._backend.scales
+
+    @property
+    def device(self) -> str:
+        """Where it computes, for people."""
+        return self._backend.device
+
+    @property
+    def recipe(self) -> str:
+        """How it computes: part of what a result depends on."""
+        return self._backend.recipe
 
     def upscale(
         self,
@@ -84,11 +88,8 @@ class Upscaler:
             try:
                 result = self._upscale(seen, scale, window, value_range, padding, progress, halvings)
                 return np.ascontiguousarray(lying.undo(result))
-            except torch.OutOfMemoryError:
-                pass  # the error holds the tensors: they are freed when it is gone
-            except torch.AcceleratorError as error:
-                raise DeviceLost(f"{self.device}: {type(error).__name__}") from error
-            torch.cuda.empty_cache()
+            except NoRoom:
+                continue
         raise MemoryError(f"{self.device} has no room for tiles of {self.card.tile >> MOST_HALVINGS} pixels")
 
     def _upscale(
@@ -106,7 +107,7 @@ class Upscaler:
         tile = self.card.tile >> halvings
         for row, high in tiles.strips(
             window.to_unit(array),
-            partial(self._run, self._generators[scale]),
+            partial(self._backend.run, scale),
             scale=scale,
             tile=tile,
             overlap=min(self.card.overlap, tile // 3),
@@ -131,37 +132,6 @@ class Upscaler:
             raise ValueError(
                 f"values {real.min()} to {real.max()} leave the stored range {value_range[0]} to {value_range[1]}"
             )
-
-    @torch.inference_mode()
-    def _run(self, generator: Generator, low: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(T, h, w) -> (T, s*h, s*w), both on [-1, 1]; three-channel generators see the gray image three times."""
-        channels = self.card.architecture.channels
-        tensor = torch.from_numpy(low).to(self.device).unsqueeze(1).expand(-1, channels, -1, -1)
-        half = self.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=half):
-            high: torch.Tensor = generator(tensor.contiguous(memory_format=torch.channels_last))
-        result: NDArray[np.float32] = high.float().mean(dim=1).cpu().numpy()
-        return result
-
-
-def choose_device(device: str) -> torch.device:
-    """`auto` takes a GPU where there is one. Raises ValueError."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device must be auto, cpu or cuda, not {device!r}")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is cuda, but this machine offers no CUDA device; use auto or cpu")
-    return torch.device(device)
-
-
-def choose_precision(precision: str, device: torch.device) -> str:
-    """`auto` takes bfloat16 where there are matrix units for it. Raises ValueError."""
-    if precision not in ("auto", "float32", "bfloat16"):
-        raise ValueError(f"precision must be auto, float32 or bfloat16, not {precision!r}")
-    if precision == "auto":
-        return "bfloat16" if checkpoint.has_matrix_units(device) else "float32"
-    return precision
 
 
 def _limits(dtype: np.dtype[Any]) -> tuple[int, int]:

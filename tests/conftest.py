@@ -7,17 +7,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from kit import Archive, Node, Orthanc, Postgres, started
+from support.archive import Archive
+from support.node import Node
+from support.orthanc import Orthanc
+from support.postgres import Postgres
+from support.tools import started
 
-from dicom_sr_node import tolerance
-from dicom_sr_node.pixels.reader import Reader
-from dicom_sr_node.settings import Work
+from dicom_sr_node.config.working import WorkSettings
+from dicom_sr_node.dicom import validation
+from dicom_sr_node.pixels.sandbox import DecoderProcess
 from model.upscaler import Upscaler
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _accept_faults_of_others() -> None:
-    tolerance.accept_faults_of_others()
+    validation.relax_validation()
 
 
 @pytest.fixture(autouse=True)
@@ -37,9 +41,9 @@ def upscaler() -> Upscaler:
 
 
 @pytest.fixture(scope="session")
-def reader() -> Iterator[Reader]:
+def reader() -> Iterator[DecoderProcess]:
     """The process that decodes."""
-    with Reader(Work()) as reader:
+    with DecoderProcess(WorkSettings()) as reader:
         yield reader
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from model import checkpoint
-from model.generator import Generator
+from model.family import SuperResolver
 from training.config import ConfigError
 
 
@@ -29,7 +29,7 @@ class Blend:
     last_layer: float = 1.0
 
     @torch.no_grad()
-    def apply(self, generator: Generator, began: str) -> dict[str, Any]:
+    def apply(self, generator: SuperResolver, began: str) -> dict[str, Any]:
         """Change a generator, trained from the weights `began`; returns what its card says. Raises CheckpointError."""
         scale, told = generator.config.scale, asdict(self)
         if self.onto:
@@ -43,7 +43,8 @@ class Blend:
             for part, target in zip(*map(_weights, (generator, other[scale])), strict=True):
                 part.lerp_(target, self.mixed)
             told["mix"] = card.identity
-        for part in [layer for layer in generator.tail.modules() if isinstance(layer, nn.Conv2d)][-1].parameters():
+        convolutions = [layer for layer in generator.modules() if isinstance(layer, nn.Conv2d)]
+        for part in convolutions[-1].parameters():
             part.mul_(self.last_layer)
         return {key: value for key, value in told.items() if value != getattr(Blend, key)}
 
@@ -59,5 +60,5 @@ def read(text: str) -> tuple[int, Blend]:
         raise ConfigError(f"--blend {text!r}: expected x4:KEY=VALUE,... with the keys {', '.join(kinds)}") from None
 
 
-def _weights(generator: Generator) -> list[nn.Parameter]:
+def _weights(generator: SuperResolver) -> list[nn.Parameter]:
     return list(generator.parameters())

@@ -20,11 +20,11 @@ from model import checkpoint
 from model.checkpoint import CheckpointError
 from model.physics import suite
 from model.upscaler import Upscaler
-from training import evaluate, images, usual
-from training.cases import PROTOCOLS, VARIANTS, Question
+from training import detail_range, evaluate, images
+from training.baselines import CLASSICAL
 from training.config import ConfigError
+from training.evaluation_set import PROTOCOLS, VARIANTS, Question
 from training.images import read_gray
-from training.methods import CLASSICAL
 from training.patients import held_out
 
 VARIED = 3  # every third image is measured turned, mirrored, noisy and with another low image too
@@ -56,7 +56,7 @@ def measure(
     for name, upscaler in zip(names, upscalers.values(), strict=True):
         file = checkpoint.find(name)
         if "usual" in parts:
-            update(file, usual_detail=usual.measure(upscaler, [*whole[::8], *(cut or whole)[::8]]))
+            update(file, usual_detail=detail_range.measure(upscaler, [*whole[::8], *(cut or whole)[::8]]))
         if "physics" in parts:
             chosen = (cut or whole)[:: max(1, len(cut or whole) // RINGS)]
             pictures = [read_gray(path).pixels for path in chosen]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from model import architectures
 from model.critic import CriticConfig
+from model.family import ArchitectureConfig
 from model.generator import GeneratorConfig
 from model.vgg import LAYERS
 from training.augment import Augmentation
 from training.degrade import SHRINKING, AreaMean, Degradation, Quantise
+from training.losses import PIXEL_LOSSES
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -23,6 +27,13 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 Size = Annotated[int, Field(ge=32)]  # pixels: below, the windows of the metrics do not fit
 
 
+def _is_pixel_loss(name: str) -> str:
+    if name not in PIXEL_LOSSES:
+        raise ValueError(f"there is no pixel loss {name!r}; known: {', '.join(PIXEL_LOSSES)}")
+    return name
+
+
+PixelLoss = Annotated[str, AfterValidator(_is_pixel_loss)]
 View = Literal[
     "native", "whole", "fit"
 ]  # of an image: as it is, squeezed into a square, or shrunk with its aspect ratio
@@ -32,11 +43,11 @@ class ConfigError(Exception):
     """A configuration that cannot be used; the message names key, value and remedy."""
 
 
-class Frozen(BaseModel):
+class TrainingSection(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Data(Frozen):
+class Data(TrainingSection):
     """Which images, and which parts of them."""
 
     root: Path  # a folder of PNG, JPEG, TIFF or DICOM radiographs, searched with its subfolders
@@ -63,20 +74,20 @@ class Data(Frozen):
         return {"whole": self.whole_share, "fit": self.fit_share, "phantom": self.phantom_share, "native": native}
 
 
-class Start(Frozen):
+class Start(TrainingSection):
     """What the generator begins as."""
 
     weights: str = ""  # a name or a path: as they are, or grown into a larger generator; empty: at random
 
 
-class Teacher(Frozen):
+class Teacher(TrainingSection):
     """A larger generator whose results the content stage learns from, beside the images (Hinton et al. 2015)."""
 
     weights: str = ""  # a name or a path; empty: none
     share: Share = 0.5  # of the loss; the rest is the distance to the image itself
 
 
-class Content(Frozen):
+class Content(TrainingSection):
     """The first stage: pixels alone; Adam with a linear warm-up and a cosine decay to zero."""
 
     steps: Number
@@ -87,7 +98,7 @@ class Content(Frozen):
     gradient_limit: Annotated[float, Field(gt=0)] = 1.0  # of its norm; a longer gradient is shortened to it
 
 
-class Adversarial(Frozen):
+class Adversarial(TrainingSection):
     """The second stage: a critic with a gradient penalty, features of VGG19, and pixels."""
 
     steps: Number = 0  # of the generator
@@ -105,14 +116,14 @@ class Adversarial(Frozen):
     critic_limit: Annotated[float, Field(gt=0)] = 1e4  # a critic loss beyond it counts as diverged, and the run stops
 
 
-class Inference(Frozen):
+class Inference(TrainingSection):
     """How the node cuts images for this generator, in low pixels."""
 
     tile: Count = 64
     overlap: Number = 16
 
 
-class Every(Frozen):
+class Intervals(TrainingSection):
     """How often, in steps."""
 
     log: Count = 100  # a line of metrics
@@ -120,7 +131,7 @@ class Every(Frozen):
     checkpoint: Count = 2000  # validation, a row and a panel, and weights that can be used
 
 
-class TrainingConfig(Frozen):
+class TrainingConfig(TrainingSection):
     """One experiment."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # of the run folder and the weights file
@@ -139,8 +150,7 @@ class TrainingConfig(Frozen):
     deterministic: bool = False  # refuse operations whose result changes from run to run, at some cost in speed
     accumulate: Count = 1  # parts in which each batch goes through the device
     average: Decay = 0.999  # decay of the moving average of the weights, which is what is kept
-    pixel: Literal["relative", "relative_rms", "absolute", "squared"] = "relative"  # the pixel loss; relative: to the
-    # error of the consistent interpolation
+    pixel: PixelLoss = "relative"  # of `losses.PIXEL_LOSSES`; relative: to the error of the consistent interpolation
     consistent: bool = True  # the losses see the image after the consistency step, as the node sends it
     degrade: tuple[Degradation, ...] = (AreaMean(), Quantise())
     data: Data
@@ -148,10 +158,11 @@ class TrainingConfig(Frozen):
     teacher: Teacher = Teacher()
     content: Content
     adversarial: Adversarial = Adversarial()
-    generator: GeneratorConfig = GeneratorConfig()
+    family: str = architectures.DEFAULT  # of the generator, in `model.architectures`
+    generator: ArchitectureConfig = GeneratorConfig()  # the values of that family
     critic: CriticConfig = CriticConfig()
     inference: Inference = Inference()
-    every: Every = Every()
+    every: Intervals = Intervals()
 
     @property
     def steps(self) -> int:
@@ -159,7 +170,7 @@ class TrainingConfig(Frozen):
         return self.content.steps + self.adversarial.steps
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values that `TrainingConfig(**values)` takes back."""
+        """Plain values that `build` takes back."""
         return self.model_dump(mode="json")
 
     def recipe(self) -> dict[str, Any]:
@@ -204,13 +215,22 @@ def _with(values: dict[str, Any], settings: tuple[str, ...], where: str) -> Trai
 def build(values: dict[str, Any], where: str) -> TrainingConfig:
     """Check plain values; every mistake is named with its key. Raises ConfigError."""
     try:
-        config = TrainingConfig(**values)
-    except ValidationError as error:
+        config = _type_for(str(values.get("family", architectures.DEFAULT)))(**values)
+    except ValueError as error:
+        if not isinstance(error, ValidationError):
+            raise ConfigError(f"{where} is refused:\n  family: {error}") from None
         lines = [f"  {'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
         raise ConfigError(f"{where} is refused:\n" + "\n".join(lines)) from None
     if mistakes := _mistakes(config):
         raise ConfigError(f"{where} is refused:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
     return config
+
+
+@cache
+def _type_for(family: str) -> type[TrainingConfig]:
+    """`TrainingConfig` with the values of a family's generators under `generator`. Raises ValueError."""
+    config = architectures.architecture(family).config
+    return create_model("TrainingConfig", __base__=TrainingConfig, generator=(config, config()))
 
 
 def _mistakes(config: TrainingConfig) -> list[str]:

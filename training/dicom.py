@@ -9,6 +9,9 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 
+from dicom_sr_node.dicom import damage, header
+from dicom_sr_node.pixels.decode import decode
+
 PREAMBLE = 128  # bytes before "DICM"
 
 
@@ -35,16 +38,17 @@ def patient_of(path: Path) -> str:
 def read(path: Path) -> tuple[NDArray[Any], int]:
     """(H, W) stored values in which more is brighter, and the highest they could hold.
 
-    Raises many kinds for damaged files, ValueError for what is no single gray image.
+    Decoded as the node does it. Raises NodeError for damaged files, ValueError for what is no single gray image.
     """
-    dataset = pydicom.dcmread(path)
-    gray = str(dataset.PhotometricInterpretation) in ("MONOCHROME1", "MONOCHROME2")
-    if not gray or int(dataset.get("NumberOfFrames") or 1) != 1 or dataset.BitsStored > 16:
-        raise ValueError("not a single gray image of at most 16 bits")
-    peak = (1 << int(dataset.BitsStored)) - 1
-    stored = dataset.pixel_array.astype(np.int32)
-    # in unsigned values, overlays may lie in the bits above
-    values = (stored + (peak + 1) // 2).clip(0, peak) if dataset.PixelRepresentation else stored & peak
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
+    dataset = header.read(path)
+    with damage.usable():
+        gray = header.first(dataset, "PhotometricInterpretation").strip() in ("MONOCHROME1", "MONOCHROME2")
+        if not gray or header.number(dataset, "NumberOfFrames", 1) > 1:
+            raise ValueError("not a single gray image of at most 16 bits")
+        frame = decode(dataset)
+    lowest, highest = frame.value_range
+    peak = highest - lowest
+    values = frame.values.astype(np.int32) - lowest
+    if frame.inverted:
         values = peak - values
     return values.astype(np.uint8 if peak < 256 else np.uint16), peak

@@ -26,10 +26,10 @@ from rich.progress import track
 
 from model.checkpoint import CheckpointError
 from model.upscaler import NotFinite, Upscaler
-from training import cases, images, report
-from training.cases import PROTOCOLS, VARIANTS, Question
+from training import evaluation_set, images, report
+from training.baselines import BACK_PROJECTION, CLASSICAL, by_upscaler
 from training.config import ConfigError
-from training.methods import BACK_PROJECTION, CLASSICAL, by_upscaler
+from training.evaluation_set import PROTOCOLS, VARIANTS, Question
 from training.patients import held_out, patient_of
 
 WIDTH = 150  # columns that the tables need
@@ -89,14 +89,14 @@ def _measure(
     return report.Report({name: upscaler.card for name, upscaler in upscalers.items()}, tables)
 
 
-def _one(path: Path, *, question: Question, names: Sequence[str], root: Path) -> report.Row | str:
+def _one(path: Path, *, question: Question, names: Sequence[str], root: Path) -> report.ReportRow | str:
     """One image, or why it is left out."""
     try:
-        case = cases.case(path, question)
+        case = evaluation_set.case(path, question)
     except ValueError as error:
         return f"{path}: skipped, {error}"
     methods = CLASSICAL | {name: by_upscaler(_upscalers[name]) for name in names}
-    return report.Row(path, patient_of(path, root), cases.measure(case, methods, question.scale))
+    return report.ReportRow(path, patient_of(path, root), evaluation_set.measure(case, methods, question.scale))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -117,7 +117,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--scale", nargs="+", type=int, default=[], help="default: the largest of the first weights")
     parser.add_argument("--variant", nargs="+", choices=VARIANTS, default=["as it is"])
-    parser.add_argument("--low", choices=tuple(cases.LOWS), default="area", help="how the low image is made")
+    parser.add_argument("--low", choices=tuple(evaluation_set.LOWS), default="area", help="how the low image is made")
     parser.add_argument(
         "--held-out",
         type=int,
@@ -144,7 +144,7 @@ def evaluate(options: argparse.Namespace) -> report.Report:
     if options.output:
         result.write(options.output)
         first = result.tables[0]
-        chosen = {title: cases.case(row.path, first.question) for title, row in first.extremes()}
+        chosen = {title: evaluation_set.case(row.path, first.question) for title, row in first.extremes()}
         shown = {name: CLASSICAL[name] for name in ("bicubic", BACK_PROJECTION)}
         shown |= {name: by_upscaler(upscalers[name]) for name in first.names}
         report.draw(options.output, chosen, shown, first.question.scale)

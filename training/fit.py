@@ -21,14 +21,14 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from model.upscaler import choose_device
+from model.torch_backend import choose_device
 from training import config as configuration
 from training import images, patients
+from training.baselines import by_upscaler, raw
 from training.batches import Batches
 from training.config import ConfigError, TrainingConfig
 from training.images import Radiograph
-from training.methods import by_upscaler, raw
-from training.parallel import Processes, joined
+from training.parallel import ProcessGroup, joined
 from training.run import Run
 from training.steps import Diverged
 from training.trainer import Trainer
@@ -42,7 +42,7 @@ class Stopped(Exception):
     """Somebody asked the run to end; its state is saved."""
 
 
-class Journal:
+class RunLogger:
     """What the first process writes and shows while a run goes on; the others keep silent."""
 
     def __init__(self, run: Run, trainer: Trainer, images: int, validation: Validation, kept: dict[str, Any]) -> None:
@@ -56,7 +56,7 @@ class Journal:
         self._measured = ""
         self._saved = trainer.step
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> RunLogger:
         self._run.rewind(self._trainer.step)
         self._progress.start()
         return self
@@ -121,7 +121,7 @@ class Journal:
         return (content + adversarial) * self._trainer.processes.world / self._images
 
 
-def fit(config: TrainingConfig, resumed: Run | None, processes: Processes, until: int) -> None:
+def fit(config: TrainingConfig, resumed: Run | None, processes: ProcessGroup, until: int) -> None:
     """Train a new run, or one that is resumed, up to a step. Raises ConfigError, Diverged, Stopped."""
     _prepare(config)
     state: dict[str, Any] = (resumed.state() if resumed else None) or {}
@@ -144,7 +144,7 @@ def fit(config: TrainingConfig, resumed: Run | None, processes: Processes, until
     _say(f"run folder: {run.folder}")
     if trainer.step >= config.steps:
         _say(f"this run has finished: it has made all of its {config.steps} steps")
-    journal = Journal(run, trainer, len(training), held_out, {"images": known, "pending": state.get("pending", [])})
+    journal = RunLogger(run, trainer, len(training), held_out, {"images": known, "pending": state.get("pending", [])})
     with run.held(), _asked_to_stop(processes) as asked, journal:
         if resumed:
             run.change(config, trainer.step, processes.world)
@@ -170,7 +170,7 @@ def fit(config: TrainingConfig, resumed: Run | None, processes: Processes, until
 
 
 @contextmanager
-def _asked_to_stop(processes: Processes) -> Iterator[list[int]]:
+def _asked_to_stop(processes: ProcessGroup) -> Iterator[list[int]]:
     """A list that holds something once Ctrl-C or SIGTERM has come, so that the step in progress is finished first.
 
     Several processes would stop at different steps: there a signal ends them at once, and the last state stays.
@@ -197,7 +197,7 @@ def _prepare(config: TrainingConfig) -> None:
     torch.backends.cudnn.benchmark = not config.deterministic
 
 
-def _load(config: TrainingConfig, processes: Processes) -> tuple[list[Radiograph], list[Radiograph]]:
+def _load(config: TrainingConfig, processes: ProcessGroup) -> tuple[list[Radiograph], list[Radiograph]]:
     divided = patients.split(images.find_images(config.data.root), config.data)
     training, skipped = images.load(divided.training, config.data)
     if not processes.first:

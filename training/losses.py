@@ -28,6 +28,23 @@ def relative(error: Tensor, of_baseline: Tensor, floor: float = 0.002) -> Tensor
     return error / (of_baseline + floor)
 
 
+def _relative_absolute(result: Tensor, target: Tensor, limit: Tensor, high: Tensor) -> Tensor:
+    return relative(absolute(result, target), absolute(limit, high))
+
+
+def _relative_rms(result: Tensor, target: Tensor, limit: Tensor, high: Tensor) -> Tensor:
+    return relative((squared(result, target) + 1e-12).sqrt(), squared(limit, high).sqrt())
+
+
+# The pixel losses of a configuration: (result, target, consistent interpolation, image), (N, C, sH, sW) each -> (N,).
+PIXEL_LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+    "relative": _relative_absolute,
+    "relative_rms": _relative_rms,
+    "absolute": lambda result, target, limit, high: absolute(result, target),
+    "squared": lambda result, target, limit, high: squared(result, target),
+}
+
+
 def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
     """The negative Wasserstein estimate: (N,) scores -> () (Arjovsky et al. 2017, equation 2)."""
     return fake.mean() - real.mean()

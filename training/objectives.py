@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from model.consistency import project
 from model.critic import Critic
-from model.generator import Generator
+from model.family import SuperResolver
 from model.interpolation import consistent
 from model.vgg import Vgg19
 from training import losses
@@ -20,7 +20,7 @@ from training.config import TrainingConfig
 Losses = dict[str, Tensor]  # "loss" is what is minimised; the others are its parts, for people
 
 
-def answer(generator: Generator, low: Tensor, *, half: bool, consistent: bool) -> Tensor:
+def super_resolve(generator: SuperResolver, low: Tensor, *, half: bool, consistent: bool) -> Tensor:
     """The generator's image in float32: (N, 1, H, W) -> (N, C, sH, sW).
 
     consistent: after the consistency step. Then the losses and the critic see what the node would send, an image whose
@@ -32,7 +32,7 @@ def answer(generator: Generator, low: Tensor, *, half: bool, consistent: bool) -
     return project(high.float(), low) if consistent else high.float()
 
 
-def wants_half(config: TrainingConfig, device: torch.device) -> bool:
+def uses_bf16(config: TrainingConfig, device: torch.device) -> bool:
     """Whether the forward pass runs in bfloat16."""
     if config.precision == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -42,22 +42,24 @@ def wants_half(config: TrainingConfig, device: torch.device) -> bool:
 class ContentObjective(nn.Module):
     """The content stage: pixels alone; those of the image, and those that a teacher makes of the same source."""
 
-    def __init__(self, generator: Generator, teacher: Generator | None, config: TrainingConfig, *, half: bool) -> None:
+    def __init__(
+        self, generator: SuperResolver, teacher: SuperResolver | None, config: TrainingConfig, *, half: bool
+    ) -> None:
         super().__init__()
         self.generator, self._config, self._half = generator, config, half
-        compiled = cast(Generator, torch.compile(generator)) if config.compile else generator
+        compiled = cast(SuperResolver, torch.compile(generator)) if config.compile else generator
         self._others = (compiled, teacher)  # in a tuple: their weights are none of this module's, or its own again
 
     def forward(self, batch: Batch) -> Losses:
         """-> "loss", and with a teacher "teacher"."""
         config, scale = self._config, self.generator.config.scale
         generator, teacher = self._others
-        result = answer(generator, batch.low, half=self._half, consistent=config.consistent)
+        result = super_resolve(generator, batch.low, half=self._half, consistent=config.consistent)
         loss = pixel_loss(config.pixel, result, batch, scale)
         if teacher is None:
             return {"loss": loss}
         with torch.no_grad():
-            shown = answer(teacher, batch.low, half=self._half, consistent=config.consistent)
+            shown = super_resolve(teacher, batch.low, half=self._half, consistent=config.consistent)
         apart = distance(config.pixel, result, shown, batch, scale)
         return {"loss": (1 - config.teacher.share) * loss + config.teacher.share * apart, "teacher": apart}
 
@@ -83,14 +85,14 @@ class CriticObjective(nn.Module):
 class AdversarialObjective(nn.Module):
     """What the generator minimises beside the critic: its score, VGG19 features, pixels, and its upsampling weights."""
 
-    def __init__(self, generator: Generator, config: TrainingConfig, *, half: bool) -> None:
+    def __init__(self, generator: SuperResolver, config: TrainingConfig, *, half: bool) -> None:
         super().__init__()
         self.generator, self._config, self._half = generator, config, half
 
     def forward(self, batch: Batch, critic: Callable[[Tensor, Tensor], Tensor], features: Vgg19 | None) -> Losses:
         """-> "loss", "pixel", "adversarial", "perceptual"."""
         config = self._config.adversarial
-        fake = answer(self.generator, batch.low, half=self._half, consistent=self._config.consistent)
+        fake = super_resolve(self.generator, batch.low, half=self._half, consistent=self._config.consistent)
         low = batch.low.expand(-1, fake.shape[1], -1, -1)
         pixel = pixel_loss(self._config.pixel, fake, batch, self.generator.config.scale)
         with torch.autocast(fake.device.type, torch.bfloat16, enabled=self._half):
@@ -113,16 +115,9 @@ def pixel_loss(kind: str, result: Tensor, batch: Batch, scale: int) -> Tensor:
     return distance(kind, result, batch.high.expand_as(result), batch, scale)
 
 
-def distance(kind: str, result: Tensor, wanted: Tensor, batch: Batch, scale: int) -> Tensor:
-    """The mean over samples of a distance between images, (N, C, sH, sW) each: -> ()."""
-    if kind == "squared":
-        return losses.squared(result, wanted).mean()
-    if kind == "absolute":
-        return losses.absolute(result, wanted).mean()
-    high, limit = batch.high, consistent(batch.low, scale)
-    if kind == "relative":
-        return losses.relative(losses.absolute(result, wanted), losses.absolute(limit, high)).mean()
-    if kind == "relative_rms":
-        error, of_limit = losses.squared(result, wanted), losses.squared(limit, high)
-        return losses.relative((error + 1e-12).sqrt(), of_limit.sqrt()).mean()
-    raise ValueError(f"there is no pixel loss {kind!r}")
+def distance(kind: str, result: Tensor, target: Tensor, batch: Batch, scale: int) -> Tensor:
+    """The mean over samples of a distance between images, (N, C, sH, sW) each: -> (). Raises ValueError."""
+    if kind not in losses.PIXEL_LOSSES:
+        raise ValueError(f"there is no pixel loss {kind!r}; known: {', '.join(losses.PIXEL_LOSSES)}")
+    limit = consistent(batch.low, scale)
+    return losses.PIXEL_LOSSES[kind](result, target, limit, batch.high).mean()

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from model import checkpoint
 from model.checkpoint import Card
 from training import report
-from training.methods import BACK_PROJECTION
+from training.baselines import BACK_PROJECTION
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (Path("README.md"), Path("docs/model-card.md"), Path("docs/physics.md"))

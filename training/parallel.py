@@ -16,7 +16,7 @@ PATIENCE = timedelta(hours=2)  # the others wait while the first process validat
 
 
 @dataclass(frozen=True)
-class Processes:
+class ProcessGroup:
     """This process among the others."""
 
     device: torch.device
@@ -57,17 +57,17 @@ def quiet(module: nn.Module) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Processes]:
+def joined(device: torch.device) -> Iterator[ProcessGroup]:
     """Join the other processes, if torchrun started this one."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
-        yield Processes(device)
+        yield ProcessGroup(device)
         return
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
-        yield Processes(device, distributed.get_rank(), world)
+        yield ProcessGroup(device, distributed.get_rank(), world)
     finally:
         distributed.destroy_process_group()

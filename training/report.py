@@ -13,10 +13,10 @@ from rich.table import Table
 from scipy.ndimage import uniform_filter
 
 from model.checkpoint import Card
-from training import metrics, pictures
-from training.cases import Case, Question
+from training import metrics, plots
+from training.baselines import BACK_PROJECTION, CLASSICAL, Method
+from training.evaluation_set import Case, Question
 from training.images import Pixels
-from training.methods import BACK_PROJECTION, CLASSICAL, Method
 
 BASELINE = BACK_PROJECTION  # what a gain is told over
 SOURCES = ("kermany", "nih", "dicom")  # as `patients.patient_of` names them
@@ -38,7 +38,7 @@ HEADINGS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class ReportRow:
     """One image and its scores by method."""
 
     path: Path
@@ -58,18 +58,18 @@ class Measured:
 
     question: Question
     names: Sequence[str]  # of the weights
-    rows: Sequence[Row]
+    rows: Sequence[ReportRow]
 
     @property
     def methods(self) -> list[str]:
         """Classical ones first."""
         return list(self.rows[0].scores)
 
-    def values(self, method: str, metric: str, rows: Sequence[Row] | None = None) -> np.ndarray:
+    def values(self, method: str, metric: str, rows: Sequence[ReportRow] | None = None) -> np.ndarray:
         """One for each image."""
         return np.array([row.scores[method][metric] for row in (self.rows if rows is None else rows)])
 
-    def difference(self, method: str, other: str, rows: Sequence[Row] | None = None) -> dict[str, Any]:
+    def difference(self, method: str, other: str, rows: Sequence[ReportRow] | None = None) -> dict[str, Any]:
         """Paired PSNR differences of two methods: mean, 95 % interval over patients, share above, worst.
 
         not_below: the share of images that lose no more than LOSS.
@@ -110,7 +110,7 @@ class Measured:
 
     def _by_source(self) -> dict[str, Any]:
         """PSNR over bicubic and over back-projection for each publisher."""
-        groups: dict[str, list[Row]] = {}
+        groups: dict[str, list[ReportRow]] = {}
         for row in self.rows:
             groups.setdefault(row.source, []).append(row)
         return {
@@ -124,7 +124,7 @@ class Measured:
             for source, rows in sorted(groups.items())
         }
 
-    def extremes(self) -> list[tuple[str, Row]]:
+    def extremes(self) -> list[tuple[str, ReportRow]]:
         """The best, the median and the worst image for the first weights, by PSNR over back-projection."""
         first = self.names[0]
         order = sorted(self.rows, key=lambda row: row.scores[first]["psnr"] - row.scores[BASELINE]["psnr"])
@@ -214,16 +214,16 @@ def _rich(table: Mapping[str, Any]) -> Table:
 
 def draw(folder: Path, cases: Mapping[str, Case], methods: Mapping[str, Method], scale: int) -> None:
     """panel.png: each case whole, and where the original has most detail; the error of the first weights in colours."""
-    rows: list[pictures.Row] = []
+    rows: list[plots.Row] = []
     for name, case in cases.items():
         results = {method: enlarge(case.low, scale, case.peak) for method, enlarge in methods.items()}
         shown = {"low": np.kron(case.low, np.ones((scale, scale), case.low.dtype)), **results, "high": case.high}
         first = next(method for method in methods if method not in CLASSICAL)
-        shown[f"{first} - high"] = pictures.difference(results[first], case.high)
+        shown[f"{first} - high"] = plots.difference(results[first], case.high)
         top, left, size = _busiest(case.high)
         part = {method: picture[top : top + size, left : left + size] for method, picture in shown.items()}
         rows += [(name, shown, case.peak), (f"{name}, part", part, case.peak)]
-    pictures.panel(folder / "panel.png", rows)
+    plots.panel(folder / "panel.png", rows)
 
 
 def _busiest(high: Pixels) -> tuple[int, int, int]:

@@ -18,10 +18,10 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from model import checkpoint
-from model.generator import Generator
-from training import pictures
+from model.family import SuperResolver
+from training import plots
+from training.baselines import LIMIT
 from training.config import ConfigError, TrainingConfig, build
-from training.methods import LIMIT
 from training.validation import OURS, RAW, gain, in_words
 
 CONFIG, METRICS, STATE, PROGRESS, CURVES = "config.json", "metrics.jsonl", "state.pt", "progress.md", "curves.png"
@@ -161,7 +161,7 @@ class Run:
         """Where the panel of a step belongs."""
         return self.folder / PANELS / f"step-{step:06}.png"
 
-    def keep(self, generator: Generator, step: int, stage: str, card: dict[str, Any]) -> None:
+    def keep(self, generator: SuperResolver, step: int, stage: str, card: dict[str, Any]) -> None:
         """Weights that the node can load: those of this step, and a link to the best ones of each stage.
 
         The best of the content stage gains most over back-projection; of the adversarial one, which trades PSNR for
@@ -187,7 +187,7 @@ class Run:
     def draw(self) -> None:
         """The curves and the progress table, as the metrics are now."""
         lines = self.lines()
-        pictures.curves(self.folder / CURVES, lines)
+        plots.curves(self.folder / CURVES, lines)
         _replace(self.folder / PROGRESS, _table(self.config.name, [line for line in lines if "views" in line]))
 
 

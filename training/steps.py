@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.generator import Generator
+from model.family import SuperResolver
 from training.batches import Batch
 from training.config import Content
 from training.parallel import quiet
@@ -64,7 +64,7 @@ def check(losses: dict[str, float], step: int, advice: str, limit: float = math.
 
 
 @torch.no_grad()
-def follow(average: Generator, generator: Generator, decay: float, step: int) -> None:
+def follow(average: SuperResolver, generator: SuperResolver, decay: float, step: int) -> None:
     """Move the averaged weights towards the current ones; early on faster, so that the start is forgotten."""
     decay = min(decay, (1 + step) / (10 + step))
     torch._foreach_lerp_(list(average.parameters()), list(generator.parameters()), 1 - decay)  # one kernel for all

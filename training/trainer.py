@@ -9,30 +9,31 @@ from typing import Any
 
 import torch
 
-from model import checkpoint
+from model import architectures, checkpoint
 from model.checkpoint import Card
 from model.critic import Critic
-from model.generator import Generator
+from model.family import SuperResolver
+from model.torch_backend import TorchBackend
 from model.upscaler import Upscaler
 from model.vgg import Vgg19, VggError
 from training import losses, steps
 from training.batches import Batch
 from training.config import ConfigError, TrainingConfig
-from training.grow import grow
-from training.objectives import AdversarialObjective, ContentObjective, CriticObjective, answer, wants_half
-from training.parallel import Processes
+from training.growing import grow
+from training.objectives import AdversarialObjective, ContentObjective, CriticObjective, super_resolve, uses_bf16
+from training.parallel import ProcessGroup
 
 
 class Trainer:
     """The networks of a run and their optimisers; `advance` makes one step of the stage that the run is in."""
 
-    def __init__(self, config: TrainingConfig, processes: Processes, state: dict[str, Any] | None) -> None:
+    def __init__(self, config: TrainingConfig, processes: ProcessGroup, state: dict[str, Any] | None) -> None:
         """Begin a run, or go on from a saved state. Raises ConfigError."""
         self.config, self.processes = config, processes
         self.step = 0
-        self._half = wants_half(config, processes.device)
+        self._half = uses_bf16(config, processes.device)
         torch.manual_seed(config.seed)
-        self.generator = self._placed(begin(config) if state is None else Generator(config.generator))
+        self.generator = self._placed(begin(config) if state is None else architectures.build(config.generator))
         self.average = copy.deepcopy(self.generator).eval()
         teacher = _teacher(config)
         self.content_objective = processes.wrap(
@@ -155,15 +156,24 @@ class Trainer:
     def upscaler(self) -> Upscaler:
         """The averaged weights behind the door that the node uses."""
         generator = self.config.generator
-        card = Card(**{**self.card(), "sha256": "", "architecture": generator, "scales": (generator.scale,)})
-        return Upscaler({self.config.generator.scale: copy.deepcopy(self.average)}, card, self.processes.device)
+        card = Card(
+            **{
+                **self.card(),
+                "sha256": "",
+                "family": architectures.family_of(generator),
+                "architecture": generator,
+                "scales": (generator.scale,),
+            }
+        )
+        backend = TorchBackend({generator.scale: copy.deepcopy(self.average)}, self.processes.device)
+        return Upscaler(backend, card)
 
     def _next(self, batches: Iterator[Batch]) -> Batch:
         return next(batches).to(self.processes.device)
 
     @torch.no_grad()
     def _fake(self, batch: Batch) -> torch.Tensor:
-        return answer(self.generator, batch.low, half=self._half, consistent=self.config.consistent)
+        return super_resolve(self.generator, batch.low, half=self._half, consistent=self.config.consistent)
 
     def _optimiser(self, network: torch.nn.Module, rate: float, betas: tuple[float, float]) -> torch.optim.Adam:
         fused = self.processes.device.type == "cuda"  # one kernel for all weights
@@ -173,20 +183,20 @@ class Trainer:
         return network.to(self.processes.device, memory_format=torch.channels_last)
 
 
-def begin(config: TrainingConfig) -> Generator:
+def begin(config: TrainingConfig) -> SuperResolver:
     """The generator that a run starts from: new, known, or grown. Raises ConfigError."""
     if not config.start.weights:
-        return Generator(config.generator)
+        return architectures.build(config.generator)
     return grow(_known("start.weights", config.start.weights, config.generator.scale), config.generator)
 
 
-def _teacher(config: TrainingConfig) -> Generator | None:
+def _teacher(config: TrainingConfig) -> SuperResolver | None:
     if not config.teacher.weights:
         return None
     return _known("teacher.weights", config.teacher.weights, config.generator.scale).requires_grad_(False)
 
 
-def _known(key: str, name: str, scale: int) -> Generator:
+def _known(key: str, name: str, scale: int) -> SuperResolver:
     """The generator for a scale of some weights. Raises ConfigError."""
     try:
         generators, card = checkpoint.load(checkpoint.find(name))

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from training import metrics
+from training.baselines import CLASSICAL, LIMIT, Method
 from training.config import TrainingConfig, View
 from training.degrade import degrade_stored, scene_of
 from training.images import Pixels, Radiograph
-from training.methods import CLASSICAL, LIMIT, Method
-from training.pictures import Row, difference, panel
+from training.plots import Row, difference, panel
 
 SHOWN = 2  # images of a view in a panel, evenly spread
 BESIDE = ("bicubic", LIMIT)

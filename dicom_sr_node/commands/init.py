@@ -11,8 +11,11 @@ import typer
 from pydantic import ValidationError
 
 from dicom_sr_node.commands.options import say
-from dicom_sr_node.errors import ConfigRefused, NodeError
-from dicom_sr_node.settings import Peer, Settings
+from dicom_sr_node.config.destinations import Peer
+from dicom_sr_node.config.settings import Settings
+from dicom_sr_node.deliver.destinations.table import local_entity
+from dicom_sr_node.domain.errors import ConfigRefused, NodeError
+from dicom_sr_node.network import associations
 
 cli = typer.Typer()
 
@@ -114,10 +117,8 @@ def _checked(text: str) -> Settings:
 
 
 def _try(settings: Settings, peer: Peer, what: str) -> None:
-    from dicom_sr_node.deliver import dimse
-
     try:
-        dimse.echo(settings, peer)
+        associations.echo(local_entity(settings), peer)
         say(f"The {what} answers.")
     except NodeError as error:
         say(f"The {what} does not answer yet: {error}")

@@ -9,18 +9,19 @@ from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from dicom_sr_node import configuration
-from dicom_sr_node.errors import ConfigRefused
-from dicom_sr_node.settings import Settings
-
-if TYPE_CHECKING:
-    from dicom_sr_node.app import Store
+from dicom_sr_node.audit.messages import AuditMessages
+from dicom_sr_node.config import loading
+from dicom_sr_node.config.destinations import Peer
+from dicom_sr_node.config.settings import Settings
+from dicom_sr_node.domain.errors import ConfigRefused, NotFound
+from dicom_sr_node.store import database
+from dicom_sr_node.store.database import Store
 
 FAILED, REFUSED = 1, 3  # exit codes; 0 is done, 2 usage
 
@@ -49,30 +50,22 @@ def config_path(context: typer.Context, own: Path | None) -> Path | None:
 
 def load(context: typer.Context, own: Path | None) -> Settings:
     """The settings of a command. Raises ConfigRefused."""
-    return configuration.load(config_path(context, own))
+    return loading.load(config_path(context, own))
 
 
-def _settings_typed(context: typer.Context) -> Settings | None:
+def settings_typed(context: typer.Context) -> Settings | None:
     """The configuration that a line names while it is typed; None where it cannot be read."""
     own = context.params.get("config") or context.find_root().params.get("config")
     try:
-        return configuration.load(Path(own) if own else None)
+        return loading.load(Path(own) if own else None)
     except ConfigRefused:
         return None
 
 
 def peers_typed(context: typer.Context, incomplete: str) -> list[str]:
     """For the completion of shells."""
-    settings = _settings_typed(context)
+    settings = settings_typed(context)
     return [name for name in (settings.peers if settings else ()) if name.startswith(incomplete)]
-
-
-def weights_typed(context: typer.Context, incomplete: str) -> list[str]:
-    """For the completion of shells."""
-    from dicom_sr_node.models import Shelf
-
-    settings = _settings_typed(context)
-    return [name for name in Shelf(settings.node.spool).names() if name.startswith(incomplete)] if settings else []
 
 
 def show(as_json: bool, value: object, human: Callable[[], None]) -> None:
@@ -104,11 +97,27 @@ def who() -> str:
         return "command line"
 
 
+def open_store(settings: Settings, *, must_exist: bool = False) -> Store:
+    """The database of the configuration. Raises NotFound if it `must_exist` and does not."""
+    return database.open_store(settings.node, settings.database, must_exist=must_exist)
+
+
+def peer_of(settings: Settings, name: str) -> Peer:
+    """Raises NotFound."""
+    if name not in settings.peers:
+        known = ", ".join(settings.peers) or "none"
+        raise NotFound(f"no peer {name!r} in the configuration ([peers.{name}]); known peers: {known}")
+    return settings.peers[name]
+
+
+def audit_of(settings: Settings) -> AuditMessages:
+    """The audit trail's words for this node."""
+    return AuditMessages(settings.node.ae_title, enabled=settings.audit.enabled)
+
+
 def note(settings: Settings, store: Store, what: str) -> None:
     """Into the audit trail: somebody has changed something."""
-    from dicom_sr_node import audit
-
-    store.audit.add(audit.acted(settings, who(), "", what))
+    store.audit.add(audit_of(settings).acted(who(), "", what))
 
 
 def local(seconds: float) -> str:

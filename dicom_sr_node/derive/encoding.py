@@ -12,9 +12,9 @@ from pydicom import DataElement, Dataset
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
-from dicom_sr_node.derive.elements import pixel_data
+from dicom_sr_node.dicom.damage import usable
+from dicom_sr_node.dicom.elements import pixel_data
 from dicom_sr_node.pixels.decode import decode
-from dicom_sr_node.pixels.header import usable
 
 COMPRESSED = JPEGLSLossless
 _PLUGIN = "pyjpegls"

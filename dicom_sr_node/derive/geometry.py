@@ -15,8 +15,9 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.valuerep import DSfloat
 
-from dicom_sr_node.derive.elements import text_of, verbatim
-from dicom_sr_node.pixels.header import OVERLAY_GROUPS
+from dicom_sr_node.dicom import header
+from dicom_sr_node.dicom.elements import text_of, verbatim
+from dicom_sr_node.dicom.header import OVERLAY_GROUPS
 
 SPACINGS = ("ImagerPixelSpacing", "PixelSpacing", "NominalScannedPixelSpacing")  # mm, row then column
 CALIBRATION = ("PixelSpacingCalibrationType", "PixelSpacingCalibrationDescription")
@@ -107,9 +108,7 @@ def _overlay(
     plane = _plane(source, group) if embedded is None else embedded.astype(np.uint8)
     if plane is None or max(plane.shape) * scale > _LONGEST:
         return
-    start = source.get((group, 0x0050))
-    places = [] if start is None else start.value if isinstance(start.value, MultiValue | list) else [start.value]
-    origin = [scale * (int(place) - 1) + 1 for place in places]
+    origin = [scale * (place - 1) + 1 for place in _origin(source, group)]
     if any(not _LOWEST <= number <= _HIGHEST for number in origin):
         return
     enlarged = np.repeat(np.repeat(plane, scale, axis=0), scale, axis=1)
@@ -131,15 +130,23 @@ def _overlay(
         yield DataElement((group, number), vr, value)
 
 
+def _origin(source: Dataset, group: int) -> list[int]:
+    """Overlay Origin as whole numbers; none where it says nothing usable."""
+    start = source.get((group, 0x0050))
+    places = [] if start is None else start.value if isinstance(start.value, MultiValue | list) else [start.value]
+    return [place for place in places if isinstance(place, int)] if all(isinstance(p, int) for p in places) else []
+
+
 def _plane(source: Dataset, group: int) -> NDArray[np.uint8] | None:
     """(rows, columns) of 0 and 1; None if there is no whole plane."""
-    rows, columns, data = (source.get((group, element)) for element in (0x0010, 0x0011, 0x3000))
-    if rows is None or columns is None or data is None or not rows.value or not columns.value or not data.value:
+    height, width = (header.number(source, (group, element)) for element in (0x0010, 0x0011))
+    data = source.get((group, 0x3000))
+    if height < 1 or width < 1 or data is None or not isinstance(data.value, bytes):
         return None
-    height, width = int(rows.value), int(columns.value)
-    if height * width > _LARGEST * int(source.get("Rows") or height) * int(source.get("Columns") or width):
+    rows, columns = header.number(source, "Rows", height), header.number(source, "Columns", width)
+    if height * width > _LARGEST * rows * columns:
         return None
-    needed = bytes(data.value)[: -(-height * width // 8)]
+    needed = data.value[: -(-height * width // 8)]
     bits = np.unpackbits(np.frombuffer(needed, np.uint8), bitorder="little")
     return bits[: height * width].reshape(height, width) if len(bits) >= height * width else None
 

@@ -17,11 +17,11 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_sr_node.derive import geometry, identity, label
 from dicom_sr_node.derive.companion import accompany, reference
-from dicom_sr_node.derive.identity import Maker
+from dicom_sr_node.derive.identity import Algorithm
 from dicom_sr_node.derive.image import modality_of
+from dicom_sr_node.dicom import software
+from dicom_sr_node.dicom.header import first
 from dicom_sr_node.pixels.frame import Frame
-from dicom_sr_node.pixels.gate import OUR_NAME
-from dicom_sr_node.pixels.header import first
 from dicom_sr_node.quality import Quality
 
 FULL_SHARE = 0.02  # of the image's contrast: as much added detail has the full colour
@@ -29,7 +29,9 @@ COLOUR = (255, 80, 0)
 _TEXTS = ("HEAT MAP OF DETAIL ADDED BY AI, NOT FOR DIAGNOSIS", "HEAT MAP")
 
 
-def heat_map(source: Dataset, frame: Frame, quality: Quality, maker: Maker, now: datetime, remark: str = "") -> SCImage:
+def heat_map(
+    source: Dataset, frame: Frame, quality: Quality, algorithm: Algorithm, now: datetime, remark: str = ""
+) -> SCImage:
     """RGB (H, W, 3): the source in grey, coloured by the root mean square of what was added to each pixel's block."""
     pixels = paint(source, frame, quality)
     full = quality.detail.width * FULL_SHARE
@@ -39,26 +41,28 @@ def heat_map(source: Dataset, frame: Frame, quality: Quality, maker: Maker, now:
         bits_allocated=8,
         coordinate_system="PATIENT",
         study_instance_uid=source.StudyInstanceUID,
-        series_instance_uid=identity.companion_uid(source, maker, "heat map series", str(source.SeriesInstanceUID)),
+        series_instance_uid=identity.companion_uid(source, algorithm, "heat map series", str(source.SeriesInstanceUID)),
         series_number=identity.series_number(source) + identity.SERIES_NUMBER_OFFSET,
-        sop_instance_uid=identity.companion_uid(source, maker, "heat map", str(source.SOPInstanceUID), frame.sha256),
+        sop_instance_uid=identity.companion_uid(
+            source, algorithm, "heat map", str(source.SOPInstanceUID), frame.sha256
+        ),
         instance_number=1,
-        manufacturer=OUR_NAME,
+        manufacturer=software.NAME,
         patient_orientation=("L", "F"),  # made the source's own below
         transfer_syntax_uid=ExplicitVRLittleEndian,
         content_qualification=highdicom.ContentQualificationValues.RESEARCH,
-        series_description=f"AI SR x{maker.scale} heat map of added detail",
+        series_description=f"AI SR x{algorithm.scale} heat map of added detail",
     )
-    accompany(image, source, maker, now)
+    accompany(image, source, algorithm, now)
     image["PixelData"].VR = "OB"
     image.ImageType = ["DERIVED", "SECONDARY", "", "AI_HEATMAP"]
     image.Modality = modality_of(source)
     image.PatientOrientation = source.get("PatientOrientation") or None
     image.Laterality = first(source, "Laterality")  # type 2C: empty when unknown
     image.DerivationDescription = (
-        f"Root mean square of (result - consistent interpolation) in each {maker.scale}x{maker.scale} block, "
+        f"Root mean square of (result - consistent interpolation) in each {algorithm.scale}x{algorithm.scale} block, "
         f"full colour at {full:.1f} stored values ({100 * FULL_SHARE:g} % of the image's contrast). {quality.told}. "
-        f"{maker.model} {maker.version} (weights sha256 {maker.sha256})"
+        f"{algorithm.model} {algorithm.version} (weights sha256 {algorithm.sha256})"
     )[:1024]
     image.ImageComments = f"HEAT MAP of detail added by AI. Not for diagnosis. {remark}".strip()
     image.SourceImageSequence = [reference(source)]

@@ -7,17 +7,13 @@ from datetime import datetime, timedelta, timezone
 from uuid import UUID, uuid5
 
 from pydicom import Dataset
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID
 
 from dicom_sr_node import __version__
-from dicom_sr_node.derive.elements import text_of
+from dicom_sr_node.config.types import Label
+from dicom_sr_node.dicom import software
+from dicom_sr_node.dicom.elements import text_of
 from dicom_sr_node.pixels.frame import Frame
-from dicom_sr_node.pixels.gate import OUR_NAME
-from dicom_sr_node.settings import Label
 
-IMPLEMENTATION_CLASS_UID = "2.25.331494176947561040354149900150618908790"  # fixed, of this software
-IMPLEMENTATION_VERSION = f"SRNODE_{__version__}"[:16]
 REVISION = 3  # grows when this software makes other pixels of the same source and weights: other UIDs then
 SERIES_NUMBER_OFFSET = 9000  # behind everything that a modality numbers
 
@@ -25,7 +21,7 @@ _NAMESPACE = UUID("5336ce33-8e56-43bd-9a27-87df63afe0a9")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Maker:
+class Algorithm:
     """The weights and parameters that a result was made with; everything but the source that its UIDs depend on."""
 
     model: str
@@ -33,47 +29,35 @@ class Maker:
     sha256: str  # of the weights file
     scale: int
     label: Label
-    precision: str = "float32"
+    recipe: str = "float32"  # how it was computed: the backend and its precision
 
     @property
     def key(self) -> str:
         """One line that differs where results may differ."""
-        return f"{self.sha256}|x{self.scale}|label={self.label}|{self.precision}|revision {REVISION}"
+        return f"{self.sha256}|x{self.scale}|label={self.label}|{self.recipe}|revision {REVISION}"
 
 
-def sop_instance_uid(source: Dataset, frame: Frame, maker: Maker) -> str:
-    """The same for the same source, pixels and maker, another for any other (PS3.5 B.2).
+def sop_instance_uid(source: Dataset, frame: Frame, algorithm: Algorithm) -> str:
+    """The same for the same source, pixels and algorithm, another for any other (PS3.5 B.2).
 
     Of the pixels as they decode: an image that comes twice in two transfer syntaxes has one result.
     """
-    return _uid("instance", str(source.SOPInstanceUID), frame.sha256, maker.key)
+    return _uid("instance", str(source.SOPInstanceUID), frame.sha256, algorithm.key)
 
 
-def series_instance_uid(source: Dataset, maker: Maker) -> str:
-    """One derived series for each source series and maker, whenever its images arrive."""
-    return _uid("series", str(source.StudyInstanceUID), str(source.SeriesInstanceUID), maker.key)
+def series_instance_uid(source: Dataset, algorithm: Algorithm) -> str:
+    """One derived series for each source series and algorithm, whenever its images arrive."""
+    return _uid("series", str(source.StudyInstanceUID), str(source.SeriesInstanceUID), algorithm.key)
 
 
-def companion_uid(source: Dataset, maker: Maker, *parts: str) -> str:
+def companion_uid(source: Dataset, algorithm: Algorithm, *parts: str) -> str:
     """Of what accompanies a derived image, and of its series; as deterministic as the image's own."""
-    return _uid(*parts, str(source.StudyInstanceUID), maker.key)
+    return _uid(*parts, str(source.StudyInstanceUID), algorithm.key)
 
 
-def device_uid(maker: Maker) -> str:
+def device_uid(algorithm: Algorithm) -> str:
     """The identity of the trained model: another one at each retraining (IHE AIR 6.5.3.1)."""
-    return _uid("weights", maker.sha256)
-
-
-def file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> FileMetaDataset:
-    """File meta information of a file that this software writes (PS3.10 7.1)."""
-    meta = FileMetaDataset()
-    meta.FileMetaInformationVersion = b"\x00\x01"
-    meta.MediaStorageSOPClassUID = UID(sop_class_uid)
-    meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
-    meta.TransferSyntaxUID = UID(transfer_syntax_uid)
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = IMPLEMENTATION_VERSION
-    return meta
+    return _uid("weights", algorithm.sha256)
 
 
 def _uid(*parts: str) -> str:
@@ -87,27 +71,28 @@ def series_number(source: Dataset) -> int:
     return SERIES_NUMBER_OFFSET + (number if 0 <= number < 10**8 else 0)
 
 
-def series_description(source: Dataset, maker: Maker) -> str:
+def series_description(source: Dataset, algorithm: Algorithm) -> str:
     """LO, at most 64 characters, ASCII: `AI SR x4` and the source's own words if they are ASCII."""
-    return f"AI SR x{maker.scale} {_ascii(source, 'SeriesDescription')}".strip()[:64]
+    return f"AI SR x{algorithm.scale} {_ascii(source, 'SeriesDescription')}".strip()[:64]
 
 
-def image_comments(maker: Maker) -> str:
+def image_comments(algorithm: Algorithm) -> str:
     """Shown by many viewers."""
     return (
-        f"AI-ENHANCED x{maker.scale}: added detail is estimated. "
+        f"AI-ENHANCED x{algorithm.scale}: added detail is estimated. "
         "Not for primary diagnosis; read with the original image."
     )
 
 
-def derivation_description(source: Dataset, maker: Maker, where_labelled: str) -> str:
+def derivation_description(source: Dataset, algorithm: Algorithm, where_labelled: str) -> str:
     """ST, at most 1024 characters."""
-    block = f"{maker.scale}x{maker.scale}"
+    block = f"{algorithm.scale}x{algorithm.scale}"
     text = (
-        f"AI super-resolution x{maker.scale} by {maker.model} {maker.version} (weights sha256 {maker.sha256}), "
-        f"{OUR_NAME} {__version__}. Fine detail is estimated, not acquired. "
-        f"Each {block} block averages to the stored value of the source. Computed in {maker.precision}. "
-        f"Label: {maker.label}. {where_labelled}"
+        f"AI super-resolution x{algorithm.scale} by {algorithm.model} {algorithm.version} "
+        f"(weights sha256 {algorithm.sha256}), "
+        f"{software.NAME} {__version__}. Fine detail is estimated, not acquired. "
+        f"Each {block} block averages to the stored value of the source. Computed in {algorithm.recipe}. "
+        f"Label: {algorithm.label}. {where_labelled}"
     ).strip()
     before = _ascii(source, "DerivationDescription")
     return f"{text} Source: {before}"[:1024] if before else text

@@ -19,9 +19,6 @@ from pydicom.filewriter import correct_ambiguous_vr
 from pydicom.sr.codedict import codes
 from pydicom.uid import (
     JPEG2000,
-    ComputedRadiographyImageStorage,
-    DigitalMammographyXRayImageStorageForPresentation,
-    DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
@@ -32,12 +29,13 @@ from pydicom.valuerep import DSfloat, validate_value
 from dicom_sr_node import __version__
 from dicom_sr_node.derive import geometry, identity, label, policy, window
 from dicom_sr_node.derive.companion import reference
-from dicom_sr_node.derive.elements import pixel_data, text_of, verbatim
-from dicom_sr_node.derive.identity import Maker
-from dicom_sr_node.derive.policy import Fate
+from dicom_sr_node.derive.identity import Algorithm
+from dicom_sr_node.derive.policy import AttributeAction
+from dicom_sr_node.dicom import software
+from dicom_sr_node.dicom.elements import pixel_data, text_of, verbatim
+from dicom_sr_node.dicom.header import first
+from dicom_sr_node.dicom.sop_kinds import kind_of
 from dicom_sr_node.pixels.frame import Frame
-from dicom_sr_node.pixels.gate import OUR_IMAGE_TYPE, OUR_NAME
-from dicom_sr_node.pixels.header import first
 
 LOSSY_METHODS = {  # C.7.6.1.1.5.1
     JPEGBaseline8Bit: "ISO_10918_1",
@@ -46,11 +44,6 @@ LOSSY_METHODS = {  # C.7.6.1.1.5.1
     JPEG2000: "ISO_15444_1",
 }
 _LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
-_MODALITIES = {
-    ComputedRadiographyImageStorage: "CR",
-    DigitalXRayImageStorageForPresentation: "DX",
-    DigitalMammographyXRayImageStorageForPresentation: "MG",
-}
 _EQUIPMENT = (  # of the Contributing Equipment macro, C.12.1.1.5
     "Manufacturer",
     "InstitutionName",
@@ -75,42 +68,49 @@ class DerivedImage(SOPClass):
     """
 
     def __init__(
-        self, source: Dataset, frame: Frame, pixels: NDArray[Any], *, maker: Maker, now: datetime, remark: str = ""
+        self,
+        source: Dataset,
+        frame: Frame,
+        pixels: NDArray[Any],
+        *,
+        algorithm: Algorithm,
+        now: datetime,
+        remark: str = "",
     ) -> None:
         super().__init__(
             study_instance_uid=source.StudyInstanceUID,
-            series_instance_uid=identity.series_instance_uid(source, maker),
+            series_instance_uid=identity.series_instance_uid(source, algorithm),
             series_number=identity.series_number(source),
-            sop_instance_uid=identity.sop_instance_uid(source, frame, maker),
+            sop_instance_uid=identity.sop_instance_uid(source, frame, algorithm),
             sop_class_uid=source.SOPClassUID,
             instance_number=1,  # made the source's own below
             modality=modality_of(source),
-            manufacturer=OUR_NAME,
-            manufacturer_model_name=maker.model[:64],
-            device_serial_number=maker.sha256[:16],
+            manufacturer=software.NAME,
+            manufacturer_model_name=algorithm.model[:64],
+            device_serial_number=algorithm.sha256[:16],
             transfer_syntax_uid=ExplicitVRLittleEndian,
             content_qualification=highdicom.ContentQualificationValues.RESEARCH,  # C.8.13.2.1.1
-            series_description=identity.series_description(source, maker),
+            series_description=identity.series_description(source, algorithm),
         )
-        self.file_meta = identity.file_meta(self.SOPClassUID, self.SOPInstanceUID, ExplicitVRLittleEndian)
+        self.file_meta = software.file_meta(self.SOPClassUID, self.SOPInstanceUID, ExplicitVRLittleEndian)
         pixels = pixels.copy()
-        where = self._draw_label(source, frame, pixels, maker)
+        where = self._draw_label(source, frame, pixels, algorithm)
         self._set_pixel_cells(source, frame)
         self.dropped = self._copy(source)
         self.update(window.single(source))
         identity.set_times(self, source, now)
-        self._set_equipment(source, maker)
-        self._set_derivation(source, maker, where, remark)
+        self._set_equipment(source, algorithm)
+        self._set_derivation(source, algorithm, where, remark)
         self._set_lossy_history(source, frame)
-        self.update(geometry.scaled(source, maker.scale, frame.overlays))
+        self.update(geometry.scaled(source, algorithm.scale, frame.overlays))
         self._set_pixels(source, pixels)
-        if maker.label == "overlay":
-            label.overlay(self, maker.scale, pixels.shape)
+        if algorithm.label == "overlay":
+            label.overlay(self, algorithm.scale, pixels.shape)
 
-    def _draw_label(self, source: Dataset, frame: Frame, pixels: NDArray[Any], maker: Maker) -> str:
-        if maker.label != "burned":
+    def _draw_label(self, source: Dataset, frame: Frame, pixels: NDArray[Any], algorithm: Algorithm) -> str:
+        if algorithm.label != "burned":
             return ""
-        box = label.burn(pixels, maker.scale, source, frame)
+        box = label.burn(pixels, algorithm.scale, source, frame)
         return f"Label burned into {box}." if box.bottom > box.top else ""
 
     def _copy(self, source: Dataset) -> tuple[str, ...]:
@@ -120,10 +120,10 @@ class DerivedImage(SOPClass):
         """
         dropped = []
         for tag in source.keys():  # noqa: SIM118 - iterating a Dataset decodes its elements
-            fate = policy.fate(tag)
-            if fate is Fate.COPY and (element := verbatim(source, tag)) is not None:
+            fate = policy.action_for(tag)
+            if fate is AttributeAction.COPY and (element := verbatim(source, tag)) is not None:
                 self[tag] = element
-            elif fate in (Fate.COPY, Fate.DROP):
+            elif fate in (AttributeAction.COPY, AttributeAction.DROP):
                 dropped.append(keyword_for_tag(tag) or str(tag))
         if "InstanceNumber" in source and (number := verbatim(source, "InstanceNumber")) is not None:
             self["InstanceNumber"] = number
@@ -133,30 +133,30 @@ class DerivedImage(SOPClass):
         self.set_original_encoding(False, True, source.original_character_set)  # else text would be written anew
         return tuple(dropped)
 
-    def _set_equipment(self, source: Dataset, maker: Maker) -> None:
+    def _set_equipment(self, source: Dataset, algorithm: Algorithm) -> None:
         """General Equipment is this node (C.7.5.1).
 
         The chain of those before it is in Contributing Equipment (C.12.1.1.5).
         """
-        self.SoftwareVersions = [__version__, maker.sha256]
-        self.DeviceUID = identity.device_uid(maker)
-        algorithm = highdicom.ContributingEquipment(
-            manufacturer=OUR_NAME,
+        self.SoftwareVersions = [__version__, algorithm.sha256]
+        self.DeviceUID = identity.device_uid(algorithm)
+        equipment = highdicom.ContributingEquipment(
+            manufacturer=software.NAME,
             purpose_of_reference=codes.DCM.SynthesizingEquipment,
-            manufacturer_model_name=maker.model[:64],
-            software_versions=(__version__, maker.version),
-            contribution_description=f"AI super-resolution x{maker.scale}; weights sha256 {maker.sha256}",
+            manufacturer_model_name=algorithm.model[:64],
+            software_versions=(__version__, algorithm.version),
+            contribution_description=f"AI super-resolution x{algorithm.scale}; weights sha256 {algorithm.sha256}",
         )
-        algorithm.DeviceUID = identity.device_uid(maker)
+        equipment.DeviceUID = identity.device_uid(algorithm)
         known = verbatim(source, "ContributingEquipmentSequence")
         before = list(known.value or ()) if known is not None else []
-        self.ContributingEquipmentSequence = [*before, _source_device(source, bool(before)), algorithm]
+        self.ContributingEquipmentSequence = [*before, _source_device(source, bool(before)), equipment]
 
-    def _set_derivation(self, source: Dataset, maker: Maker, where_labelled: str, remark: str) -> None:
-        self.ImageType = ["DERIVED", "SECONDARY", "", OUR_IMAGE_TYPE]  # C.8.11.3.1.1: value 3 is empty in DX
+    def _set_derivation(self, source: Dataset, algorithm: Algorithm, where_labelled: str, remark: str) -> None:
+        self.ImageType = ["DERIVED", "SECONDARY", "", software.IMAGE_TYPE]  # C.8.11.3.1.1: value 3 is empty in DX
         self.SyntheticData = "YES"
-        self.ImageComments = f"{identity.image_comments(maker)} {remark}".strip()
-        self.DerivationDescription = identity.derivation_description(source, maker, where_labelled)
+        self.ImageComments = f"{identity.image_comments(algorithm)} {remark}".strip()
+        self.DerivationDescription = identity.derivation_description(source, algorithm, where_labelled)
         self.DerivationCodeSequence = [highdicom.sr.CodedConcept("113085", "DCM", "Spatial resampling")]
         origin = reference(source)
         origin.PurposeOfReferenceCodeSequence = [
@@ -184,8 +184,9 @@ class DerivedImage(SOPClass):
         for keyword in _LOSSY:
             if keyword in source and (element := verbatim(source, keyword)) is not None:
                 self[keyword] = element
-        if "LossyImageCompression" not in self and source.SOPClassUID != ComputedRadiographyImageStorage:
-            self.LossyImageCompression = "00"
+        kind = kind_of(source.SOPClassUID)
+        if "LossyImageCompression" not in self and kind is not None and kind.lossy_default:
+            self.LossyImageCompression = kind.lossy_default
 
     def _set_pixel_cells(self, source: Dataset, frame: Frame) -> None:
         """Image Pixel (C.7.6.3): the source's own bit depth and photometric interpretation."""
@@ -207,7 +208,8 @@ class DerivedImage(SOPClass):
 
 def modality_of(source: Dataset) -> str:
     """The source's, or that of its class where it has none."""
-    return first(source, "Modality").strip()[:16] or _MODALITIES[source.SOPClassUID]
+    kind = kind_of(source.SOPClassUID)
+    return first(source, "Modality").strip()[:16] or (kind.modality if kind else "OT")
 
 
 def _source_device(source: Dataset, processed_before: bool) -> highdicom.ContributingEquipment:

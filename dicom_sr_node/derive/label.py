@@ -17,8 +17,9 @@ from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
 from dicom_sr_node.derive.geometry import pack_bits
 from dicom_sr_node.derive.window import windows
+from dicom_sr_node.dicom.damage import DAMAGE
+from dicom_sr_node.dicom.header import OVERLAY_GROUPS
 from dicom_sr_node.pixels.frame import Frame
-from dicom_sr_node.pixels.header import DAMAGE, OVERLAY_GROUPS
 
 LONG, SHORT = "AI-ENHANCED x{scale}: DETAIL ESTIMATED, NOT FOR DIAGNOSIS", "AI x{scale}"
 OVERLAY_NAME = "AI label"  # Overlay Description

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import cache
 from itertools import chain
 
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from pydicom.tag import BaseTag, Tag
 
 from dicom_sr_node.derive import geometry
-from dicom_sr_node.derive.modules import MODULES
-from dicom_sr_node.pixels.header import OVERLAY_GROUPS
+from dicom_sr_node.dicom.header import OVERLAY_GROUPS
+from dicom_sr_node.dicom.modules import MODULES
+from dicom_sr_node.dicom.sop_kinds import KINDS
 
 
-class Fate(StrEnum):
+class AttributeAction(StrEnum):
     """Of an attribute."""
 
     SET = "set"  # to a value of our own
@@ -31,7 +33,7 @@ SET = {
     "SeriesNumber": "9000 + that of the source",
     "InstanceNumber": "that of the source, empty if it has none",
     "SeriesDescription": "`AI SR x4` (or x2) and the source's, if that is ASCII",
-    "Modality": "that of the source; CR, DX or MG by SOP class if it has none",
+    "Modality": "that of the source; that of its SOP class if it has none",
     "ImageType": r"DERIVED\SECONDARY\\AI_SUPERRES",
     "SeriesDate": "when it was made, in the source's time zone",
     "SeriesTime": "when it was made, in the source's time zone",
@@ -155,28 +157,33 @@ _STATEMENTS_ABOUT_ITS_PIXELS = (
 DROPPED = (*_STATEMENTS_ABOUT_OTHERS, *_STATEMENTS_ABOUT_ITS_EQUIPMENT, *_STATEMENTS_ABOUT_ITS_PIXELS)
 
 
-def _fates() -> dict[BaseTag, Fate]:
-    by_keyword: dict[str, Fate] = dict.fromkeys([*chain(*MODULES.values()), *ALSO_COPIED], Fate.COPY)
-    by_keyword |= dict.fromkeys(DROPPED, Fate.DROP)
-    by_keyword |= dict.fromkeys(geometry.KEYWORDS, Fate.SCALE)
-    by_keyword |= dict.fromkeys(SET, Fate.SET)
-    found = {keyword: tag_for_keyword(keyword) for keyword in by_keyword}
-    if unknown := [keyword for keyword, tag in found.items() if tag is None]:
+@cache
+def _actions(modules: frozenset[str]) -> dict[BaseTag, AttributeAction]:
+    """Of every attribute that these IOD modules know; another set where the table of SOP kinds has grown."""
+    known = chain(*(MODULES[module] for module in modules))
+    by_keyword: dict[str, AttributeAction] = dict.fromkeys([*known, *ALSO_COPIED], AttributeAction.COPY)
+    by_keyword |= dict.fromkeys(DROPPED, AttributeAction.DROP)
+    by_keyword |= dict.fromkeys(geometry.KEYWORDS, AttributeAction.SCALE)
+    by_keyword |= dict.fromkeys(SET, AttributeAction.SET)
+    tags = {keyword: tag_for_keyword(keyword) for keyword in by_keyword}
+    if unknown := [keyword for keyword, tag in tags.items() if tag is None]:
         raise ValueError(f"not in the data dictionary: {unknown}")
-    return {Tag(tag): by_keyword[keyword] for keyword, tag in found.items() if tag is not None}
+    return {Tag(tag): by_keyword[keyword] for keyword, tag in tags.items() if tag is not None}
 
 
-_FATES = _fates()
+def _of_all_kinds() -> dict[BaseTag, AttributeAction]:
+    return _actions(frozenset(chain(*(kind.iod_modules for kind in KINDS.values()))))
 
 
-def fate(tag: BaseTag) -> Fate:
+def action_for(tag: BaseTag) -> AttributeAction:
     """What becomes of an element of the source; what no table names is dropped (private elements among them)."""
     if tag.group in OVERLAY_GROUPS:
-        return Fate.SCALE
-    return _FATES.get(tag, Fate.DROP)
+        return AttributeAction.SCALE
+    return _of_all_kinds().get(tag, AttributeAction.DROP)
 
 
-def table() -> Iterator[tuple[str, BaseTag, Fate]]:
-    """(keyword, tag, fate) of every attribute that is named, in the order of tags."""
-    for tag in sorted(_FATES):
-        yield keyword_for_tag(tag), tag, _FATES[tag]
+def table() -> Iterator[tuple[str, BaseTag, AttributeAction]]:
+    """(keyword, tag, action) of every attribute that is named, in the order of tags."""
+    actions = _of_all_kinds()
+    for tag in sorted(actions):
+        yield keyword_for_tag(tag), tag, actions[tag]

@@ -10,8 +10,8 @@ from pydicom.sr.codedict import codes
 
 from dicom_sr_node.derive import identity
 from dicom_sr_node.derive.companion import accompany
-from dicom_sr_node.derive.identity import Maker
-from dicom_sr_node.pixels.gate import OUR_NAME
+from dicom_sr_node.derive.identity import Algorithm
+from dicom_sr_node.dicom import software
 from dicom_sr_node.quality import Quality
 
 SCHEME = "99SRNODE"  # our private coding scheme, in the conformance statement
@@ -39,35 +39,36 @@ _PERCENT = sr.CodedConcept("%", "UCUM", "percent")
 
 
 def report(
-    source: Dataset, image: Dataset, quality: Quality, maker: Maker, now: datetime, remark: str = ""
+    source: Dataset, image: Dataset, quality: Quality, algorithm: Algorithm, now: datetime, remark: str = ""
 ) -> sr.EnhancedSR:
     """source: its header. image: the derived image, complete. remark: what the image says beside the usual."""
-    algorithm = sr.AlgorithmIdentification(
-        name=maker.model[:64],
-        version=maker.version,
-        manufacturer=OUR_NAME,
-        parameters=[f"scale={maker.scale}", f"weights sha256={maker.sha256}", *([remark] if remark else [])],
+    identification = sr.AlgorithmIdentification(
+        name=algorithm.model[:64],
+        version=algorithm.version,
+        manufacturer=software.NAME,
+        parameters=[f"scale={algorithm.scale}", f"weights sha256={algorithm.sha256}", *([remark] if remark else [])],
     )
     numbers = {
         "SR-002": (quality.wrong_blocks, _NO_UNIT),
         "SR-003": (round(quality.detail.rms, 4), _NO_UNIT),
         "SR-004": (round(100 * quality.detail.share, 4), _PERCENT),
         "SR-005": (quality.score, _NO_UNIT),
-        "SR-006": (maker.scale, _NO_UNIT),
+        "SR-006": (algorithm.scale, _NO_UNIT),
     }
     device = sr.DeviceObserverIdentifyingAttributes(
-        uid=identity.device_uid(maker),
-        name=OUR_NAME,
-        manufacturer_name=OUR_NAME,
-        model_name=maker.model[:64],
-        serial_number=maker.sha256[:16],
+        uid=identity.device_uid(algorithm),
+        name=software.NAME,
+        manufacturer_name=software.NAME,
+        model_name=algorithm.model[:64],
+        serial_number=algorithm.sha256[:16],
     )
     group = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(
-            uid=identity.companion_uid(source, maker, "tracking", str(image.SOPInstanceUID)), identifier="derived image"
+            uid=identity.companion_uid(source, algorithm, "tracking", str(image.SOPInstanceUID)),
+            identifier="derived image",
         ),
         finding_type=_code("SR-001"),
-        algorithm_id=algorithm,
+        algorithm_id=identification,
         measurements=[
             sr.Measurement(name=_code(key), value=float(value), unit=unit)
             for key, (value, unit) in numbers.items()
@@ -88,15 +89,15 @@ def report(
     made = sr.EnhancedSR(
         evidence=[_evidence(image), _evidence(source)],
         content=content[0],
-        series_instance_uid=identity.companion_uid(source, maker, "report series", str(source.SeriesInstanceUID)),
+        series_instance_uid=identity.companion_uid(source, algorithm, "report series", str(source.SeriesInstanceUID)),
         series_number=identity.series_number(source) + 2 * identity.SERIES_NUMBER_OFFSET,
-        sop_instance_uid=identity.companion_uid(source, maker, "report", str(image.SOPInstanceUID)),
+        sop_instance_uid=identity.companion_uid(source, algorithm, "report", str(image.SOPInstanceUID)),
         instance_number=1,
-        manufacturer=OUR_NAME,
+        manufacturer=software.NAME,
         is_complete=True,
-        series_description=f"AI SR x{maker.scale} quality",
+        series_description=f"AI SR x{algorithm.scale} quality",
     )
-    accompany(made, source, maker, now)
+    accompany(made, source, algorithm, now)
     return made
 
 

@@ -11,7 +11,7 @@ import math
 
 from pydicom import DataElement, Dataset
 
-from dicom_sr_node.derive.elements import text_of, verbatim
+from dicom_sr_node.dicom.elements import text_of, verbatim
 
 KEYWORDS = ("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation")
 

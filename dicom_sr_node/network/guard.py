@@ -25,8 +25,8 @@ from pynetdicom.dimse_messages import N_EVENT_REPORT_RQ, DIMSEMessage
 from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.transport import AssociationSocket
 
-from dicom_sr_node import log
-from dicom_sr_node.errors import NodeError
+from dicom_sr_node.domain.errors import NodeError
+from dicom_sr_node.runtime import log
 
 _log = log.get("network")
 

@@ -21,8 +21,8 @@ from typing import Any
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
-from dicom_sr_node import log
 from dicom_sr_node.network import guard, requests
+from dicom_sr_node.runtime import log
 
 _log = log.get("network")
 
@@ -35,7 +35,7 @@ _DECODING = threading.Semaphore(1)  # a request can be 250 kB of small items
 
 
 @dataclass(frozen=True)
-class Seats:
+class ConnectionLimits:
     """How many associations there may be at the same time."""
 
     total: int
@@ -56,7 +56,12 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's t
     request_queue_size = _BACKLOG
 
     def __init__(
-        self, *arguments: Any, limits: guard.Limits, seats: Seats, listener: socket.socket | None = None, **more: Any
+        self,
+        *arguments: Any,
+        limits: guard.Limits,
+        seats: ConnectionLimits,
+        listener: socket.socket | None = None,
+        **more: Any,
     ) -> None:
         self._limits, self._seats, self._listener = limits, seats, listener
         self.socket: socket.socket

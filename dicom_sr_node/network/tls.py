@@ -10,21 +10,22 @@ import hashlib
 import ssl
 from typing import Any
 
-from dicom_sr_node.errors import ConfigRefused
-from dicom_sr_node.settings import Peer, Tls
+from dicom_sr_node.config.destinations import Peer
+from dicom_sr_node.config.receiving import TlsSettings
+from dicom_sr_node.domain.errors import ConfigRefused
 
 # RFC 9325 4.2: ephemeral keys and authenticated encryption; TLS 1.3 has nothing else.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM"
 
 
-def for_server(tls: Tls) -> ssl.SSLContext:
+def for_server(tls: TlsSettings) -> ssl.SSLContext:
     """For associations that come in. Raises ConfigRefused."""
     context = _context(ssl.PROTOCOL_TLS_SERVER, tls)
     context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 
-def for_client(tls: Tls, *, check_host: bool = True) -> ssl.SSLContext:
+def for_client(tls: TlsSettings, *, check_host: bool = True) -> ssl.SSLContext:
     """For connections that go out; a peer that is known by its fingerprint need not name its host.
 
     Raises ConfigRefused.
@@ -52,7 +53,7 @@ def is_certificate_of(connection: Any, peer: Peer) -> bool:
     return any(kind in ("DNS", "IP Address") and name.lower() == peer.host.lower() for kind, name in names)
 
 
-def _context(protocol: int, tls: Tls) -> ssl.SSLContext:
+def _context(protocol: int, tls: TlsSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)

@@ -11,7 +11,7 @@ from pydicom import Dataset
 from pydicom.encaps import get_frame
 from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
 
-from dicom_sr_node.errors import Undecodable
+from dicom_sr_node.domain.errors import Undecodable
 
 CODESTREAMS = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes)
 

@@ -24,10 +24,12 @@ from pydicom.uid import (
     UncompressedTransferSyntaxes,
 )
 
-from dicom_sr_node.errors import Undecodable
+from dicom_sr_node.dicom import header
+from dicom_sr_node.dicom.damage import DAMAGE
+from dicom_sr_node.dicom.header import OVERLAY_GROUPS, first
+from dicom_sr_node.domain.errors import Undecodable
 from dicom_sr_node.pixels import codestream
 from dicom_sr_node.pixels.frame import Frame
-from dicom_sr_node.pixels.header import DAMAGE, OVERLAY_GROUPS, first
 
 _WORD = 1 << 16
 _STRICT = {  # decoders that refuse damaged data; the one that pydicom falls back to fills in what is missing
@@ -39,8 +41,10 @@ Words = NDArray[Any]  # (H, W) pixel cells as unsigned integers
 
 
 class _Cell(NamedTuple):
-    """How a value lies in its pixel cell."""
+    """The shape of an image, and how a value lies in its pixel cell."""
 
+    rows: int
+    columns: int
     allocated: int
     stored: int
     high_bit: int
@@ -50,7 +54,7 @@ class _Cell(NamedTuple):
 def decode(ds: Dataset) -> Frame:
     """The frame of a single-frame grayscale image.
 
-    Raises Undecodable, and what `header.usable` catches for elements of the wrong kind.
+    Raises Undecodable, and what `damage.usable` catches for elements of the wrong kind.
     """
     cell = _cell(ds)
     syntax = ds.file_meta.TransferSyntaxUID
@@ -78,14 +82,15 @@ def decode(ds: Dataset) -> Frame:
 
 def _cell(ds: Dataset) -> _Cell:
     """What is missing is taken as the commonest; an impossible High Bit as that of values in the lowest bits."""
-    allocated = int(ds.get("BitsAllocated") or 0)
-    stored = allocated if ds.get("BitsStored") is None else int(ds.BitsStored)
+    allocated = header.number(ds, "BitsAllocated")
+    stored = header.number(ds, "BitsStored", allocated)
     if allocated not in (8, 16) or not 1 <= stored <= allocated:
         raise Undecodable(f"Bits Allocated {allocated}, Bits Stored {stored}: no cell of 8 or 16 bits holds that")
-    high_bit = stored - 1 if ds.get("HighBit") is None else int(ds.HighBit)
+    high_bit = header.number(ds, "HighBit", stored - 1)
     if not stored - 1 <= high_bit < allocated:
         high_bit = stored - 1
-    return _Cell(allocated, stored, high_bit, int(ds.get("PixelRepresentation") or 0) == 1)
+    rows, columns = header.number(ds, "Rows"), header.number(ds, "Columns")
+    return _Cell(rows, columns, allocated, stored, high_bit, header.number(ds, "PixelRepresentation") == 1)
 
 
 def _native(ds: Dataset, cell: _Cell) -> Words:
@@ -95,11 +100,11 @@ def _native(ds: Dataset, cell: _Cell) -> Words:
         raise Undecodable(f"no decoder for the transfer syntax {syntax.name}")
     if ds["PixelData"].is_undefined_length:
         raise Undecodable(f"the pixel data is encapsulated, but the transfer syntax is {syntax.name}")
-    raw, count = ds.PixelData, ds.Rows * ds.Columns
+    raw, count = ds.PixelData, cell.rows * cell.columns
     if len(raw) * 8 < count * cell.allocated:
         raise Undecodable(
             f"the pixel data cannot be decoded: it has {len(raw)} bytes, "
-            f"{ds.Columns}x{ds.Rows} at {cell.allocated} bits need {count * cell.allocated // 8}"
+            f"{cell.columns}x{cell.rows} at {cell.allocated} bits need {count * cell.allocated // 8}"
         )
     big_endian = not syntax.is_little_endian
     if cell.allocated == 16:
@@ -109,13 +114,13 @@ def _native(ds: Dataset, cell: _Cell) -> Words:
         if big_endian and ds["PixelData"].VR == "OW":  # pairs of bytes were swapped as words
             words = words[: len(words) // 2 * 2].reshape(-1, 2)[:, ::-1].ravel()
         words = words[:count]
-    return words.reshape(ds.Rows, ds.Columns)
+    return words.reshape(cell.rows, cell.columns)
 
 
 def _rle(ds: Dataset, cell: _Cell) -> Words:
     frame = codestream.frame_of(ds)
     codestream.check_rle(frame, cell.allocated // 8)
-    return _run_decoder(ds, frame, cell.allocated, cell.stored, cell.signed)
+    return _run_decoder(ds, frame, cell)
 
 
 def _coded(ds: Dataset, cell: _Cell) -> tuple[Words, int]:
@@ -126,10 +131,10 @@ def _coded(ds: Dataset, cell: _Cell) -> tuple[Words, int]:
     syntax = ds.file_meta.TransferSyntaxUID
     frame = codestream.frame_of(ds)
     found = codestream.read(frame, syntax)
-    if (found.rows, found.columns, found.components) != (ds.Rows, ds.Columns, 1):
+    if (found.rows, found.columns, found.components) != (cell.rows, cell.columns, 1):
         raise Undecodable(
             f"the codestream is {found.columns}x{found.rows} with {found.components} component(s), "
-            f"the header says {ds.Columns}x{ds.Rows} with 1"
+            f"the header says {cell.columns}x{cell.rows} with 1"
         )
     codestream.check_end(frame, syntax)
     if found.bits > cell.allocated:
@@ -137,19 +142,20 @@ def _coded(ds: Dataset, cell: _Cell) -> tuple[Words, int]:
     if syntax == JPEGExtended12Bit:
         frame = codestream.with_whole_scan(frame)
     signed = cell.signed and syntax in JPEG2000TransferSyntaxes  # the others code bare bits
-    return _run_decoder(ds, frame, 8 if found.bits <= 8 else 16, found.bits, signed), found.bits
+    coded = cell._replace(allocated=8 if found.bits <= 8 else 16, stored=found.bits, signed=signed)
+    return _run_decoder(ds, frame, coded), found.bits
 
 
-def _run_decoder(ds: Dataset, frame: bytes, allocated: int, stored: int, signed: bool) -> Words:
-    options = {
-        "rows": ds.Rows,
-        "columns": ds.Columns,
+def _run_decoder(ds: Dataset, frame: bytes, cell: _Cell) -> Words:
+    options: dict[str, Any] = {
+        "rows": cell.rows,
+        "columns": cell.columns,
         "number_of_frames": 1,
         "samples_per_pixel": 1,
         "photometric_interpretation": "MONOCHROME2",
-        "bits_allocated": allocated,
-        "bits_stored": stored,
-        "pixel_representation": int(signed),
+        "bits_allocated": cell.allocated,
+        "bits_stored": cell.stored,
+        "pixel_representation": int(cell.signed),
         "pixel_keyword": "PixelData",
     }
     syntax = ds.file_meta.TransferSyntaxUID
@@ -159,8 +165,8 @@ def _run_decoder(ds: Dataset, frame: bytes, allocated: int, stored: int, signed:
         array, _ = get_decoder(syntax).as_array(encapsulate([frame], has_bot=False), raw=True, index=0, **options)
     except (*DAMAGE, RuntimeError, MemoryError, OSError) as error:
         raise Undecodable(f"the pixel data cannot be decoded: {type(error).__name__}: {_short(error)}") from error
-    if array.shape != (ds.Rows, ds.Columns):
-        raise Undecodable(f"the pixel data has shape {array.shape}, the header says {(ds.Rows, ds.Columns)}")
+    if array.shape != (cell.rows, cell.columns):
+        raise Undecodable(f"the pixel data has shape {array.shape}, the header says {(cell.rows, cell.columns)}")
     words: Words = np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
     return words
 
@@ -188,12 +194,12 @@ def _overlays(ds: Dataset, words: Words, cell: _Cell) -> dict[int, NDArray[np.bo
     """Planes that lie in the unused bits of the pixel cells (PS3.3 C.9.2, retired)."""
     found = {}
     for group in OVERLAY_GROUPS:
-        position = ds.get((group, 0x0102))
-        if position is None or not position.value or (group, 0x3000) in ds or (group, 0x0010) not in ds:
+        position = header.number(ds, (group, 0x0102))
+        if not position or (group, 0x3000) in ds or (group, 0x0010) not in ds:
             continue
         used = range(cell.high_bit + 1 - cell.stored, cell.high_bit + 1)
-        if 0 < int(position.value) < 8 * words.dtype.itemsize and int(position.value) not in used:
-            found[group] = ((words >> int(position.value)) & 1).astype(np.bool_)
+        if 0 < position < 8 * words.dtype.itemsize and position not in used:
+            found[group] = ((words >> position) & 1).astype(np.bool_)
     return found
 
 

@@ -7,18 +7,17 @@ used.
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import socket
 import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dicom_sr_node.config.destinations import Peer
+from dicom_sr_node.domain.records import Caller
 from dicom_sr_node.network import tls
-from dicom_sr_node.settings import Peer
-from dicom_sr_node.store.refused import Caller
+from dicom_sr_node.network.addresses import addresses_of, is_from, is_loopback
 
 UNKNOWN = "unknown AE title"
 OTHER_ADDRESS = "AE title from another address"
@@ -31,7 +30,7 @@ _MOST_NAMES = 1000  # that a flood can make us remember between two writes
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Authorisation:
     """On a caller: whether it may associate, why not, and whether it may store."""
 
     may_call: bool
@@ -39,51 +38,30 @@ class Verdict:
     why: str = ""
 
 
-def judge(ae_title: str, address: str, connection: Any, peers: Mapping[str, Peer], *, known_only: bool) -> Verdict:
+def authorise(
+    ae_title: str, address: str, connection: Any, peers: Mapping[str, Peer], *, known_only: bool
+) -> Authorisation:
     """address and connection are those of the socket, never what the caller says of itself."""
     named = [peer for peer in peers.values() if peer.ae_title == ae_title]
     over_tls = tls.is_tls(connection)
     if over_tls and named:
         if not any(peer.tls for peer in named):
-            return Verdict(False, False, NO_TLS_HERE)
+            return Authorisation(False, False, NO_TLS_HERE)
         named = [peer for peer in named if peer.tls and tls.is_certificate_of(connection, peer)]
         if not named:
-            return Verdict(False, False, OTHER_CERTIFICATE)
+            return Authorisation(False, False, OTHER_CERTIFICATE)
     elif named and all(peer.tls for peer in named):
-        return Verdict(False, False, NO_TLS)
+        return Authorisation(False, False, NO_TLS)
     if not known_only or (is_loopback(address) and not over_tls):
-        return Verdict(True, True)
+        return Authorisation(True, True)
     if not named:
-        return Verdict(False, False, UNKNOWN)
+        return Authorisation(False, False, UNKNOWN)
     here = [peer for peer in named if is_from(address, peer)]
     if not here:
-        return Verdict(False, False, OTHER_ADDRESS)
+        return Authorisation(False, False, OTHER_ADDRESS)
     may_store = any("store" in peer.allow for peer in here)
     may_call = may_store or any("echo" in peer.allow or peer.commitment != "off" for peer in here)
-    return Verdict(may_call, may_store, "" if may_call else NOT_ALLOWED)
-
-
-def is_from(address: str, peer: Peer) -> bool:
-    """Whether a peer calls from this address: its `addresses`, else those of its host now."""
-    if peer.addresses:
-        return any(ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in peer.addresses)
-    return address in addresses_of(peer.host)
-
-
-def addresses_of(host: str) -> set[str]:
-    """The addresses of a host name now; none if it cannot be resolved."""
-    try:
-        return {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
-    except OSError:
-        return set()
-
-
-def is_loopback(address: str) -> bool:
-    """Whether a caller is on this machine."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
+    return Authorisation(may_call, may_store, "" if may_call else NOT_ALLOWED)
 
 
 def line_to_add(calling_ae: str, address: str, why: str, peers: Mapping[str, Peer]) -> str:
@@ -110,7 +88,7 @@ class Refusals:
         self._counts: Counter[Caller] = Counter()
 
     def add(self, caller: Caller) -> None:
-        """One more."""
+        """Count one more refusal of a caller."""
         with self._lock:
             if caller in self._counts or len(self._counts) < _MOST_NAMES:
                 self._counts[caller] += 1

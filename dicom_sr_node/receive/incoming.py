@@ -9,11 +9,10 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
 
-from dicom_sr_node.derive import identity
-from dicom_sr_node.errors import Unreadable
+from dicom_sr_node.dicom import header, software
+from dicom_sr_node.domain.errors import Unreadable
+from dicom_sr_node.domain.records import Stored
 from dicom_sr_node.network import guard
-from dicom_sr_node.pixels import header
-from dicom_sr_node.records import Stored
 from dicom_sr_node.spool import Draft, Spool
 
 _LOOK_EVERY = 16 << 20  # bytes
@@ -96,7 +95,7 @@ def _preamble(assoc: Any, message: DIMSEMessage) -> bytes:
     command, context = message.command_set, assoc._accepted_cx.get(message.context_id)
     if context is None:
         raise Unreadable("no presentation context of this number was accepted")
-    meta = identity.file_meta(
+    meta = software.file_meta(
         header.check_uid(command.get("AffectedSOPClassUID"), "Affected SOP Class UID"),
         header.check_uid(command.get("AffectedSOPInstanceUID"), "Affected SOP Instance UID"),
         str(context.transfer_syntax[0]),

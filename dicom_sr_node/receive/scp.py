@@ -21,29 +21,28 @@ from pynetdicom import AE, evt
 from pynetdicom.sop_class import Verification
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_sr_node import audit, failpoints, log, routing
-from dicom_sr_node.derive import identity
-from dicom_sr_node.errors import NodeError, Unreadable
-from dicom_sr_node.network import commitment as wire
-from dicom_sr_node.network import guard, syntaxes, tls
-from dicom_sr_node.network.server import Seats, Server
-from dicom_sr_node.network.status import (
+from dicom_sr_node.audit.messages import AuditMessages
+from dicom_sr_node.commitment import wire
+from dicom_sr_node.commitment.scp import CommitmentScp
+from dicom_sr_node.config.settings import Settings
+from dicom_sr_node.dicom import damage, header, software, syntaxes
+from dicom_sr_node.dicom.statuses import (
     CANNOT_UNDERSTAND,
     DATA_SET_DOES_NOT_MATCH,
     NOT_AUTHORISED,
     OUT_OF_RESOURCES,
     SUCCESS,
 )
-from dicom_sr_node.pixels import header
+from dicom_sr_node.domain.errors import NodeError, Unreadable
+from dicom_sr_node.domain.records import Caller, Identity, Origin, Stored
+from dicom_sr_node.network import guard, tls
+from dicom_sr_node.network.server import ConnectionLimits, Server
 from dicom_sr_node.receive import callers
-from dicom_sr_node.receive.callers import Refusals, Verdict
-from dicom_sr_node.receive.commitment import CommitmentScp
+from dicom_sr_node.receive.callers import Authorisation, Refusals
 from dicom_sr_node.receive.incoming import Incoming
-from dicom_sr_node.records import Identity, Origin, Stored
-from dicom_sr_node.settings import Settings
-from dicom_sr_node.spool import Spool
-from dicom_sr_node.store.instances import Instances
-from dicom_sr_node.store.refused import Caller, Refused
+from dicom_sr_node.role import RoleContext
+from dicom_sr_node.rules import routing
+from dicom_sr_node.runtime import failpoints, log
 
 _log = log.get("receive")
 
@@ -57,12 +56,10 @@ _ANY_NUMBER = 1_000_000  # pynetdicom's own limit counts threads; ours is `Serve
 class Receiver:
     """Listens as soon as it is started; every association has a thread of its own."""
 
-    def __init__(
-        self, settings: Settings, spool: Spool, instances: Instances, refused: Refused, commitment: CommitmentScp
-    ) -> None:
-        self._settings, self._spool, self._instances = settings, spool, instances
-        self._refused, self._refusals = refused, Refusals()
-        self._commitment = commitment
+    def __init__(self, settings: Settings, role: RoleContext, audit: AuditMessages, commitment: CommitmentScp) -> None:
+        self._settings, self._spool, self._instances = settings, role.spool, role.store.instances
+        self._refused, self._refusals = role.store.refused, Refusals()
+        self._audit, self._commitment = audit, commitment
         self._reading = threading.Semaphore(1)  # a header can cost a hundred times its size while it is read
         self._may_store: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # as judged when the association began
         self._ae = self._entity()
@@ -117,7 +114,7 @@ class Receiver:
             (evt.EVT_N_ACTION, _safely(self._commitment.on_action)),
             (evt.EVT_N_EVENT_REPORT, _safely(self._commitment.on_report)),
         ]
-        seats = Seats(scp.max_associations, min(scp.max_per_address, scp.max_associations))
+        seats = ConnectionLimits(scp.max_associations, min(scp.max_per_address, scp.max_associations))
         try:
             server = self._ae.make_server(
                 (scp.host, port),
@@ -141,14 +138,14 @@ class Receiver:
     def write_down_refusals(self) -> None:
         """Who was turned away since the last time."""
         if taken := self._refusals.take():
-            messages = {caller: audit.refused(self._settings, caller) for caller in taken}
+            messages = {caller: self._audit.refused(caller) for caller in taken}
             self._refused.add(taken, messages)
 
     def _entity(self) -> AE:
         scp = self._settings.scp
         ae = AE(ae_title=self._settings.node.ae_title)
-        ae.implementation_class_uid = identity.IMPLEMENTATION_CLASS_UID
-        ae.implementation_version_name = identity.IMPLEMENTATION_VERSION
+        ae.implementation_class_uid = software.IMPLEMENTATION_CLASS_UID
+        ae.implementation_version_name = software.IMPLEMENTATION_VERSION
         ae.maximum_pdu_size = guard.MAX_PDU_BYTES
         ae.maximum_associations = _ANY_NUMBER
         ae.network_timeout = ae.dimse_timeout = scp.idle_timeout_s
@@ -175,10 +172,10 @@ class Receiver:
             _log.warning("association refused", extra={"address": requestor.address, "why": "all seats are taken"})
             _reject(assoc, REJECT_FULL)
 
-    def _judge(self, assoc: Any, title: str) -> Verdict:
+    def _judge(self, assoc: Any, title: str) -> Authorisation:
         known_only, peers = self._settings.scp.require_known_callers, self._settings.peers
         connection = guard.connection_of(assoc)
-        return callers.judge(title, assoc.requestor.address, connection, peers, known_only=known_only)
+        return callers.authorise(title, assoc.requestor.address, connection, peers, known_only=known_only)
 
     def _refuse(self, assoc: Any, caller: Caller, answer: tuple[int, int, int]) -> None:
         told = {"calling_ae": repr(caller.calling_ae), "address": caller.address, "why": caller.why}
@@ -221,7 +218,7 @@ class Receiver:
         # A commit that fails may yet have happened: the file stays, and the next start adopts or removes it.
         requestor = event.assoc.requestor
         origin = Origin(calling_ae=requestor.ae_title.strip(), called_ae=requestor.primitive.called_ae_title.strip())
-        message = audit.received(self._settings, said, origin.calling_ae, requestor.address)
+        message = self._audit.received(said, origin.calling_ae, requestor.address)
         new = self.commit(said, stored, syntax, rest, origin, message)
         failpoints.hit("in.committed")
         if new is None:
@@ -233,7 +230,7 @@ class Receiver:
         self, said: Identity, stored: Stored, syntax: str, rest: Dataset, origin: Origin, message: str = ""
     ) -> int | None:
         """Rows for a file that is kept: the image, its job, its audit message; None if it was here already."""
-        with header.usable():
+        with damage.usable():
             rule = routing.rule_for(rest, self._settings.rules, origin)
         priority, delay_s = routing.urgency(rule, self._settings.work.off_peak, datetime.now().astimezone())
         return self._instances.receive(

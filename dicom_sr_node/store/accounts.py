@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Engine, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from dicom_sr_node.errors import NodeError, NotFound
+from dicom_sr_node.domain.errors import NodeError, NotFound
 from dicom_sr_node.store.engine import now, reading
 from dicom_sr_node.store.tables import account, pass_
 
@@ -22,7 +22,7 @@ _SEEN_EVERY_S = 60.0  # how exactly it is known when a pass was last used
 _FOR_EVER_S = 100 * 365 * 86_400.0
 
 
-class Role(IntEnum):
+class AccountRole(IntEnum):
     """What somebody may do; each may also do what those before may."""
 
     VIEWER = 1  # look
@@ -30,7 +30,7 @@ class Role(IntEnum):
     ADMINISTRATOR = 3  # switch weights, make accounts and tokens
 
 
-class Kind(StrEnum):
+class PassKind(StrEnum):
     """Of a pass."""
 
     SESSION = "session"
@@ -43,7 +43,7 @@ class Person:
     """Whoever a pass lets in."""
 
     name: str
-    role: Role
+    role: AccountRole
     csrf: str = ""  # what a form of this session must carry
 
 
@@ -64,7 +64,7 @@ class Accounts:
             rows = connection.execute(select(account.c.name, account.c.role, account.c.since).order_by(account.c.name))
             return [dict(row) for row in rows.mappings()]
 
-    def add(self, name: str, role: Role, password: str, *, by_link: str | None = None) -> None:
+    def add(self, name: str, role: AccountRole, password: str, *, by_link: str | None = None) -> None:
         """password: its argon2 hash. by_link: the secret of a setup link, which is used up.
 
         Raises NodeError where the name is taken, NotFound where the link is worth nothing (any more).
@@ -74,22 +74,22 @@ class Accounts:
         try:
             with self._engine.begin() as connection:
                 if by_link is not None:
-                    link = (pass_.c.sha256 == _hash(by_link)) & (pass_.c.kind == Kind.SETUP)
+                    link = (pass_.c.sha256 == _hash(by_link)) & (pass_.c.kind == PassKind.SETUP)
                     if not connection.execute(delete(pass_).where(link, pass_.c.until > clock)).rowcount:
                         raise NotFound("this link was used or is too old")
                 connection.execute(insert(account).values(**row))
         except IntegrityError:
             raise NodeError(f"there is an account {name!r} already") from None
 
-    def change(self, name: str, *, role: Role | None = None, password: str | None = None) -> None:
+    def change(self, name: str, *, role: AccountRole | None = None, password: str | None = None) -> None:
         """Its sessions end: they began under other terms. Raises NotFound; NodeError for the last administrator."""
         values = {k: v for k, v in (("role", role and role.name), ("password", password)) if v is not None}
         with self._engine.begin() as connection:
-            if role is not None and role is not Role.ADMINISTRATOR:
+            if role is not None and role is not AccountRole.ADMINISTRATOR:
                 self._keep_one_administrator(connection, name)
             if not connection.execute(update(account).where(account.c.name == name).values(**values)).rowcount:
                 raise NotFound(f"no account {name!r}")
-            connection.execute(delete(pass_).where(pass_.c.account == name, pass_.c.kind == Kind.SESSION))
+            connection.execute(delete(pass_).where(pass_.c.account == name, pass_.c.kind == PassKind.SESSION))
 
     def remove(self, name: str) -> None:
         """With all its passes. Raises NotFound; NodeError for the last administrator."""
@@ -99,25 +99,27 @@ class Accounts:
                 raise NotFound(f"no account {name!r}")
             connection.execute(delete(pass_).where(pass_.c.account == name))
 
-    def hash_of(self, name: str) -> tuple[str, Role] | None:
+    def hash_of(self, name: str) -> tuple[str, AccountRole] | None:
         """The argon2 hash of a password, and the role."""
         with reading(self._engine) as connection:
             row = connection.execute(select(account.c.password, account.c.role).where(account.c.name == name)).first()
-        return (row.password, Role[row.role]) if row else None
+        return (row.password, AccountRole[row.role]) if row else None
 
-    def let_in(self, name: str, role: Role, kind: Kind, *, hours: float | None = None, note: str = "") -> str:
+    def let_in(
+        self, name: str, role: AccountRole, kind: PassKind, *, hours: float | None = None, note: str = ""
+    ) -> str:
         """A new pass; the secret is returned once and never kept."""
         secret, clock = secrets.token_urlsafe(32), now(self._engine)
         until = clock + (hours * 3600 if hours is not None else _FOR_EVER_S)
         row = {"sha256": _hash(secret), "kind": kind, "account": name, "role": role.name, "note": note[:64]}
         with self._engine.begin() as connection:
             connection.execute(delete(pass_).where(pass_.c.until < clock))
-            if kind is Kind.SETUP:
+            if kind is PassKind.SETUP:
                 connection.execute(delete(pass_).where(pass_.c.kind == kind))
             connection.execute(insert(pass_).values(**row, since=clock, until=until, seen_at=clock))
         return secret
 
-    def who(self, secret: str, kind: Kind) -> Person | None:
+    def who(self, secret: str, kind: PassKind) -> Person | None:
         """Whom a pass lets in, as what their account is now."""
         clock = now(self._engine)
         own = (pass_.c.sha256 == _hash(secret)) & (pass_.c.kind == kind)
@@ -130,7 +132,11 @@ class Accounts:
         if row["unseen_s"] > _SEEN_EVERY_S:
             with self._engine.begin() as connection:
                 connection.execute(update(pass_).where(own).values(seen_at=clock))
-        role = Role[row["role"]] if row["now_role"] is None else min(Role[row["role"]], Role[row["now_role"]])
+        role = (
+            AccountRole[row["role"]]
+            if row["now_role"] is None
+            else min(AccountRole[row["role"]], AccountRole[row["now_role"]])
+        )
         return Person(row["account"], role, csrf=_hash(f"csrf {secret}"))
 
     def end(self, secret: str) -> None:
@@ -145,11 +151,13 @@ class Accounts:
     def tokens(self) -> list[dict[str, Any]]:
         """All tokens, without their secrets."""
         with reading(self._engine) as connection:
-            rows = connection.execute(select(pass_).where(pass_.c.kind == Kind.TOKEN).order_by(pass_.c.since))
+            rows = connection.execute(select(pass_).where(pass_.c.kind == PassKind.TOKEN).order_by(pass_.c.since))
             return [dict(row) for row in rows.mappings()]
 
     def _keep_one_administrator(self, connection: Any, name: str) -> None:
-        administrators = select(account.c.name).where(account.c.role == Role.ADMINISTRATOR.name).with_for_update()
+        administrators = (
+            select(account.c.name).where(account.c.role == AccountRole.ADMINISTRATOR.name).with_for_update()
+        )
         if set(connection.scalars(administrators)) == {name}:
             raise NodeError(f"{name!r} is the only administrator: make another one first")
 

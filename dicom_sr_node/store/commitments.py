@@ -9,7 +9,7 @@ from dataclasses import asdict
 from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from dicom_sr_node.records import Asked, Reference, State
+from dicom_sr_node.domain.records import CommitmentRequest, JobState, Reference
 from dicom_sr_node.store import leases
 from dicom_sr_node.store.engine import now, reading
 from dicom_sr_node.store.instances import journal
@@ -45,7 +45,9 @@ class Commitments:
                 output.c.sop_instance_uid,
             )
             .join(output, output.c.id == delivery.c.output_id)
-            .where(delivery.c.destination == destination, delivery.c.state == State.SENT, delivery.c.commit_at <= clock)
+            .where(
+                delivery.c.destination == destination, delivery.c.state == JobState.SENT, delivery.c.commit_at <= clock
+            )
             .order_by(delivery.c.id)
             .limit(MOST_REFERENCES)
         )
@@ -63,7 +65,7 @@ class Commitments:
                     wanted.append(row)
                 else:
                     told = f"no commitment after {row.commit_tries} requests; the last: {row.reason}"
-                    _end(connection, row.id, State.DEAD if required else State.DONE, told)
+                    _end(connection, row.id, JobState.DEAD if required else JobState.DONE, told)
             if not wanted:
                 return []
             made = {
@@ -87,11 +89,11 @@ class Commitments:
         mine = (
             select(delivery.c.id)
             .join(commitment, commitment.c.id == delivery.c.commitment_id)
-            .where(commitment.c.transaction_uid == transaction_uid, delivery.c.state == State.SENT)
+            .where(commitment.c.transaction_uid == transaction_uid, delivery.c.state == JobState.SENT)
         )
         with self._engine.begin() as connection:
             for delivery_id in connection.scalars(mine).all():
-                _end(connection, delivery_id, State.DONE, f"stored; {reason}")
+                _end(connection, delivery_id, JobState.DONE, f"stored; {reason}")
 
     def postpone(self, transaction_uid: str, reason: str, delay_s: float) -> None:
         """The request has come to nothing yet: make another one later."""
@@ -101,7 +103,7 @@ class Commitments:
             "commit_tries": delivery.c.commit_tries + 1,
             "reason": leases.storable(reason),
         }
-        mine = (delivery.c.commitment_id == request) & (delivery.c.state == State.SENT)
+        mine = (delivery.c.commitment_id == request) & (delivery.c.state == JobState.SENT)
         with self._engine.begin() as connection:
             connection.execute(update(delivery).where(mine).values(**values))
 
@@ -141,25 +143,25 @@ class Commitments:
             waiting = (
                 select(delivery.c.id, delivery.c.failures, output.c.sop_instance_uid)
                 .join(output, output.c.id == delivery.c.output_id)
-                .where(delivery.c.commitment_id == request, delivery.c.state == State.SENT)
+                .where(delivery.c.commitment_id == request, delivery.c.state == JobState.SENT)
                 .with_for_update(of=delivery)
             )
             for row in connection.execute(waiting).all():
                 if row.sop_instance_uid in failed:
                     told = f"not committed: failure reason 0x{failed[row.sop_instance_uid]:04X}"
                     if row.failures + 1 >= MOST_TRIES:
-                        _end(connection, row.id, State.DEAD, told)
+                        _end(connection, row.id, JobState.DEAD, told)
                     else:
                         again = {"failures": row.failures + 1, "run_at": now(self._engine), "commit_tries": 0}
-                        _end(connection, row.id, State.READY, told, **again)
+                        _end(connection, row.id, JobState.READY, told, **again)
                 elif row.sop_instance_uid in committed:
-                    _end(connection, row.id, State.DONE, "committed")
+                    _end(connection, row.id, JobState.DONE, "committed")
 
 
-def _end(connection: Connection, delivery_id: int, state: State, reason: str, **values: object) -> None:
+def _end(connection: Connection, delivery_id: int, state: JobState, reason: str, **values: object) -> None:
     """A delivery leaves SENT."""
     clock = now(connection.engine)
-    sent = (delivery.c.id == delivery_id) & (delivery.c.state == State.SENT)
+    sent = (delivery.c.id == delivery_id) & (delivery.c.state == JobState.SENT)
     connection.execute(update(delivery).where(sent).values(state=state, reason=reason, updated_at=clock, **values))
     of_image = (
         select(job.c.instance_id, delivery.c.destination)
@@ -168,11 +170,11 @@ def _end(connection: Connection, delivery_id: int, state: State, reason: str, **
         .where(delivery.c.id == delivery_id)
     )
     row = connection.execute(of_image).one()
-    what = {State.DONE: "delivered", State.DEAD: "delivery dead"}.get(state, "not committed")
+    what = {JobState.DONE: "delivered", JobState.DEAD: "delivery dead"}.get(state, "not committed")
     journal(connection, row.instance_id, what, f"to {row.destination}: {reason}")
 
 
-class AskedOfUs:
+class InboundRequests:
     """The table `asked`. Methods that take an Asked raise Fenced when its attempt no longer holds it."""
 
     def __init__(self, engine: Engine) -> None:
@@ -194,10 +196,10 @@ class AskedOfUs:
             return False
         return True
 
-    def claim(self, worker: str, lease_s: float, transaction_uid: str | None = None) -> Asked | None:
+    def claim(self, worker: str, lease_s: float, transaction_uid: str | None = None) -> CommitmentRequest | None:
         """The next one to report on, or one transaction whether it is due or not."""
         if transaction_uid is not None:
-            waiting = (asked.c.transaction_uid == transaction_uid) & (asked.c.state == State.READY)
+            waiting = (asked.c.transaction_uid == transaction_uid) & (asked.c.state == JobState.READY)
             with self._engine.begin() as connection:
                 connection.execute(update(asked).where(waiting).values(run_at=now(self._engine)))
             row = leases.claim(self._engine, asked, worker, lease_s, asked.c.transaction_uid == transaction_uid)
@@ -207,24 +209,24 @@ class AskedOfUs:
             return None
         references = tuple(Reference(**reference) for reference in json.loads(row["references"]))
         names = ("id", "transaction_uid", "calling_ae", "attempt", "failures")
-        return Asked(**{name: row[name] for name in names}, references=references)
+        return CommitmentRequest(**{name: row[name] for name in names}, references=references)
 
     def release(self, worker: str) -> int:
         """Give back what a dead process of this slot held."""
         return leases.release(self._engine, asked, worker)
 
-    def done(self, held: Asked) -> None:
+    def done(self, held: CommitmentRequest) -> None:
         """The peer has our report."""
         with self._engine.begin() as connection:
-            leases.write(connection, asked, held.id, held.attempt, state=State.DONE)
+            leases.write(connection, asked, held.id, held.attempt, state=JobState.DONE)
 
-    def dead(self, held: Asked, reason: str) -> None:
+    def dead(self, held: CommitmentRequest, reason: str) -> None:
         """The peer will never have it."""
         with self._engine.begin() as connection:
-            leases.write(connection, asked, held.id, held.attempt, state=State.DEAD, reason=reason)
+            leases.write(connection, asked, held.id, held.attempt, state=JobState.DEAD, reason=reason)
 
-    def fail(self, held: Asked, reason: str, *, delay_s: float) -> None:
+    def fail(self, held: CommitmentRequest, reason: str, *, delay_s: float) -> None:
         """Report later."""
-        later = {"state": State.READY, "failures": held.failures + 1, "run_at": now(self._engine) + delay_s}
+        later = {"state": JobState.READY, "failures": held.failures + 1, "run_at": now(self._engine) + delay_s}
         with self._engine.begin() as connection:
             leases.write(connection, asked, held.id, held.attempt, reason=reason, **later)

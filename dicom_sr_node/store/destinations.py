@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 from sqlalchemy import Engine, insert, select, update
 
+from dicom_sr_node.runtime.backoff import RetryPolicy
 from dicom_sr_node.store.engine import again_if_beaten, now, reading
 from dicom_sr_node.store.leases import storable
 from dicom_sr_node.store.tables import destination
@@ -29,11 +29,11 @@ class Destinations:
         """It took something."""
         self._set(name, failures=0, closed_until=0.0, delivered_at=now(self._engine), reason="")
 
-    def failed(self, name: str, reason: str, first_s: float, longest_s: float) -> float:
+    def failed(self, name: str, reason: str, retry: RetryPolicy) -> float:
         """It did not, for a reason that is not the object's; returns how long it rests now."""
         with reading(self._engine) as connection:
             before = connection.scalar(select(destination.c.failures).where(destination.c.name == name)) or 0
-        rest_s = backoff(before, first_s, longest_s)
+        rest_s = retry.pause_s(before)
         closed_until = now(self._engine) + rest_s
         self._set(name, failures=before + 1, closed_until=closed_until, reason=storable(reason))
         return rest_s
@@ -71,8 +71,3 @@ class Destinations:
             if not connection.execute(update(destination).where(destination.c.name == name).values(**values)).rowcount:
                 new = {"failures": 0, "closed_until": 0.0, "delivered_at": 0.0, "reason": ""}
                 connection.execute(insert(destination).values(name=name, **(new | values)))
-
-
-def backoff(failures: int, first_s: float, longest_s: float) -> float:
-    """first, 2 first, 4 first, ... up to the longest; each up to a fifth shorter, so that nodes do not try in step."""
-    return min(longest_s, first_s * 2.0 ** min(failures, 30)) * random.uniform(0.8, 1.0)  # noqa: S311 - no secret

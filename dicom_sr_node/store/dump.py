@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine, func, insert, select, text
 
-from dicom_sr_node.errors import NodeError
+from dicom_sr_node.domain.errors import NodeError
 from dicom_sr_node.store.tables import metadata
 
 _NOT_KEPT = {"slot"}  # which processes are running now

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, Engine, Float, cast, create_engine, event, ex
 from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from sqlalchemy.sql.elements import ColumnElement
 
-from dicom_sr_node.errors import NodeError, NotFound
-from dicom_sr_node.settings import Settings
+from dicom_sr_node.config.node import DatabaseSettings, NodeSettings
+from dicom_sr_node.domain.errors import NodeError, NotFound
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,14 +46,14 @@ _OF_A_SESSION = (
 )
 
 
-def connect(settings: Settings, *, must_exist: bool = False) -> Engine:
+def connect(node: NodeSettings, database: DatabaseSettings, *, must_exist: bool = False) -> Engine:
     """The engine of the configured database. Raises NotFound if it `must_exist` and does not."""
-    url = settings.database.url
+    url = database.url
     if url and not url.startswith(SQLITE):
         engine = create_engine(url, pool_pre_ping=True, hide_parameters=True, connect_args=_NETWORK)
         event.listen(engine, "connect", _served)
         return engine
-    path = Path(url.removeprefix(SQLITE)) if url else settings.node.data_dir / FILE
+    path = Path(url.removeprefix(SQLITE)) if url else node.data_dir / FILE
     if must_exist and not path.is_file():
         raise NotFound(f"no database at {path}: has `srnode serve` run with this configuration (node.data_dir)?")
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

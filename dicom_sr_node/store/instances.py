@@ -8,9 +8,9 @@ from pydicom.uid import UID
 from sqlalchemy import Connection, Engine, exists, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from dicom_sr_node.errors import NotFound
-from dicom_sr_node.records import Identity, Instance, Origin, Priority, State, Stored
-from dicom_sr_node.store import audit
+from dicom_sr_node.domain.errors import NotFound
+from dicom_sr_node.domain.records import Identity, Instance, JobState, Origin, Priority, Stored
+from dicom_sr_node.store import audit_queue
 from dicom_sr_node.store.engine import again_if_beaten, now, reading
 from dicom_sr_node.store.leases import NEW, storable
 from dicom_sr_node.store.tables import delivery, event, instance, job, output
@@ -57,7 +57,7 @@ class Instances:
         }
         way = {"priority": priority, "run_at": now(self._engine) + delay_s, "updated_at": now(self._engine)}
         with self._engine.begin() as connection:
-            audit.note(connection, message)
+            audit_queue.enqueue(connection, message)
             same_uid = connection.execute(
                 select(instance.c.id, instance.c.sha256, instance.c.file, instance.c.purged_at).where(
                     instance.c.sop_instance_uid == row["sop_instance_uid"]
@@ -148,14 +148,14 @@ class Instances:
         """
         clock = now(self._engine)
         on_its_way = exists().where(
-            output.c.job_id == job.c.id, delivery.c.output_id == output.c.id, delivery.c.state != State.DONE
+            output.c.job_id == job.c.id, delivery.c.output_id == output.c.id, delivery.c.state != JobState.DONE
         )
         old: ColumnElement[bool] = (
-            (job.c.state == State.DONE)
+            (job.c.state == JobState.DONE)
             & (instance.c.received_at < clock - done_s)
             & (job.c.updated_at < clock - done_s)
         ) | (
-            (job.c.state == State.SKIPPED)
+            (job.c.state == JobState.SKIPPED)
             & (instance.c.received_at < clock - skipped_s)
             & (job.c.updated_at < clock - skipped_s)
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, Select, Table, exists, func, literal, select
 
-from dicom_sr_node.records import Kind, State
+from dicom_sr_node.domain.records import JobState, OutputKind
 from dicom_sr_node.store.engine import now, reading
 from dicom_sr_node.store.tables import asked, audit, delivery, instance, job, output
 
@@ -76,31 +76,31 @@ class Invariants:
         other, its_job = instance.alias(), job.alias()
         has_image = exists().where(
             output.c.job_id == its_job.c.id,
-            output.c.kind == Kind.IMAGE,
+            output.c.kind == OutputKind.IMAGE,
             its_job.c.instance_id == other.c.id,
             other.c.sop_instance_uid == instance.c.sop_instance_uid,
         )
         mine = select(job.c.id).join(instance, instance.c.id == job.c.instance_id)
-        return mine.where(job.c.state == State.DONE, ~has_image)
+        return mine.where(job.c.state == JobState.DONE, ~has_image)
 
     @staticmethod
     def _twice_derived() -> Select[int]:
         ways = select(output.c.job_id).join(delivery, delivery.c.output_id == output.c.id)
-        counted = ways.where(output.c.kind == Kind.IMAGE).group_by(output.c.job_id, delivery.c.destination)
+        counted = ways.where(output.c.kind == OutputKind.IMAGE).group_by(output.c.job_id, delivery.c.destination)
         return counted.having(func.count() > 1)
 
     @staticmethod
     def _unfinished_with_output() -> Select[int]:
-        return select(job.c.id).where(job.c.state != State.DONE, exists().where(output.c.job_id == job.c.id))
+        return select(job.c.id).where(job.c.state != JobState.DONE, exists().where(output.c.job_id == job.c.id))
 
     @staticmethod
     def _outputs_without_delivery() -> Select[int]:
         no_way = ~exists().where(delivery.c.output_id == output.c.id)
-        return select(output.c.id).where(output.c.kind != Kind.SHADOW, no_way)
+        return select(output.c.id).where(output.c.kind != OutputKind.SHADOW, no_way)
 
     def _overdue(self, table: Table) -> Select[int]:
         limit = now(self._engine) - literal(float(_OVERDUE_S))
-        return select(table.c.id).where(table.c.state == State.RUNNING, table.c.lease_until < limit)
+        return select(table.c.id).where(table.c.state == JobState.RUNNING, table.c.lease_until < limit)
 
 
 _LEASED = (job, delivery, asked, audit)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Engine, func, insert, or_, select, update
 
-from dicom_sr_node.answers import Made
-from dicom_sr_node.errors import NotFound
-from dicom_sr_node.records import Job, Priority, Reason, State, Stored
+from dicom_sr_node.domain.errors import NotFound
+from dicom_sr_node.domain.image_status import ImageStatus
+from dicom_sr_node.domain.records import Job, JobResult, JobState, Priority, SkipReason, Stored
 from dicom_sr_node.store import leases
 from dicom_sr_node.store.engine import again_if_beaten, now, reading
 from dicom_sr_node.store.instances import journal
+from dicom_sr_node.store.status import DEAD_DELIVERY, IS_STATUS, OPEN_DELIVERY, status_of
 from dicom_sr_node.store.tables import comparison, delivery, instance, job, output
 
 BY_HAND = "by hand"  # who did it, where nobody is named
@@ -43,7 +44,7 @@ class Jobs:
         return leases.release(self._engine, job, worker)
 
     @again_if_beaten
-    def done(self, held: Job, result: Made, took_s: float = 0.0) -> list[Stored]:
+    def done(self, held: Job, result: JobResult, took_s: float = 0.0) -> list[Stored]:
         """Commit the outputs, their deliveries and the end of the job, all or nothing.
 
         Returns the files that are not needed: an output of the same SOP Instance UID is already there, and the first
@@ -51,13 +52,13 @@ class Jobs:
         """
         clock, spare = now(self._engine), []
         with self._engine.begin() as connection:
-            values = {"state": State.DONE, "reason": "", "skipped": "", "quality": json.dumps(result.quality)}
+            values = {"state": JobState.DONE, "reason": "", "skipped": "", "quality": json.dumps(result.quality)}
             leases.write(connection, job, held.id, held.attempt, **values)
             told = f"by rule {result.rule}, {took_s:.1f} s, try {held.attempt}, in {held.worker}"
             journal(connection, held.instance_id, "worked on", told)
             for why in result.left_out:
                 journal(connection, held.instance_id, "left out", why)
-            for kept in result.objects:
+            for kept in result.outputs:
                 made, stored = kept.columns, kept.stored
                 same = select(output.c.id).where(output.c.sop_instance_uid == made["sop_instance_uid"])
                 if connection.scalar(same) is not None:
@@ -83,10 +84,10 @@ class Jobs:
     def end(
         self,
         held: Job,
-        state: State,
+        state: JobState,
         reason: str,
         *,
-        skipped: Reason | None = None,
+        skipped: SkipReason | None = None,
         quality: Mapping[str, object] | None = None,
     ) -> None:
         """Skipped or dead."""
@@ -101,7 +102,7 @@ class Jobs:
         """Try again later; the try counts as so many failures of the image, or as lost."""
         clock = now(self._engine)
         counts = {"failures": held.failures + failures, "lost": held.lost + lost}
-        values = {"state": State.READY, "run_at": clock + delay_s, **counts}
+        values = {"state": JobState.READY, "run_at": clock + delay_s, **counts}
         with self._engine.begin() as connection:
             leases.write(connection, job, held.id, held.attempt, reason=reason, **values)
             journal(connection, held.instance_id, "try failed", reason)
@@ -109,19 +110,19 @@ class Jobs:
     def retry(self, job_id: int, who: str = BY_HAND) -> Job:
         """Start a dead or skipped job again. Raises NotFound for another state."""
         values = {"failures": 0, "lost": 0, "reason": "", "skipped": ""}
-        return self._by_hand(job_id, (State.DEAD, State.SKIPPED), State.READY, "retried", who, **values)
+        return self._by_hand(job_id, (JobState.DEAD, JobState.SKIPPED), JobState.READY, "retried", who, **values)
 
     def cancel(self, job_id: int, who: str = BY_HAND) -> Job:
         """Take a job off the queue; a worker that is on it will find itself fenced. Raises NotFound."""
-        values = {"reason": f"cancelled {who}", "skipped": Reason.CANCELLED}
-        return self._by_hand(job_id, (State.READY, State.RUNNING), State.SKIPPED, "cancelled", who, **values)
+        values = {"reason": f"cancelled {who}", "skipped": SkipReason.CANCELLED}
+        return self._by_hand(job_id, (JobState.READY, JobState.RUNNING), JobState.SKIPPED, "cancelled", who, **values)
 
     def hurry(self, job_id: int, who: str = BY_HAND) -> Job:
         """Before all others, and at once. Raises NotFound where it does not wait any more."""
-        return self._by_hand(job_id, (State.READY,), State.READY, "marked as urgent", who, priority=Priority.STAT)
+        return self._by_hand(job_id, (JobState.READY,), JobState.READY, "marked as urgent", who, priority=Priority.STAT)
 
     def _by_hand(
-        self, job_id: int, allowed: tuple[State, ...], state: State, what: str, who: str, **values: Any
+        self, job_id: int, allowed: tuple[JobState, ...], state: JobState, what: str, who: str, **values: Any
     ) -> Job:
         clock = now(self._engine)
         with self._engine.begin() as connection:
@@ -130,7 +131,7 @@ class Jobs:
                 raise NotFound(f"no job {job_id}")
             if found["state"] not in allowed:
                 raise NotFound(f"job {job_id} is {found['state']}; only {' or '.join(allowed)} can become {state}")
-            if state is State.READY and connection.scalar(
+            if state is JobState.READY and connection.scalar(
                 select(instance.c.purged_at).where(instance.c.id == found["instance_id"])
             ):
                 raise NotFound(f"the image of job {job_id} was purged; send it again from the archive")
@@ -158,27 +159,28 @@ class Jobs:
             )
         return Job(**row) if row else None
 
-    def ls(self, state: State | None, limit: int) -> list[dict[str, Any]]:
-        """The newest jobs with the image they belong to."""
+    def ls(self, statuses: Collection[ImageStatus], limit: int) -> list[dict[str, Any]]:
+        """The newest jobs with the image they belong to and its status; statuses: only these, all if there is none."""
         columns = (job, instance.c.modality, instance.c.calling_ae, instance.c.sop_instance_uid, instance.c.received_at)
-        statement = (
-            select(*columns).join(instance, job.c.instance_id == instance.c.id).order_by(job.c.id.desc()).limit(limit)
-        )
-        if state is not None:
-            statement = statement.where(job.c.state == state)
+        ends = (DEAD_DELIVERY.label("dead_deliveries"), OPEN_DELIVERY.label("open_deliveries"))
+        statement = select(*columns, *ends).join(instance, job.c.instance_id == instance.c.id)
+        if statuses:
+            statement = statement.where(or_(*(IS_STATUS[status] for status in statuses)))
         with reading(self._engine) as connection:
-            return [dict(row) for row in connection.execute(statement).mappings()]
+            rows = connection.execute(statement.order_by(job.c.id.desc()).limit(limit)).mappings()
+            found = [{**row, "status": status_of(row)} for row in rows]
+        return [{key: row[key] for key in row if key not in ("dead_deliveries", "open_deliveries")} for row in found]
 
-    def counts(self) -> dict[State, int]:
+    def counts(self) -> dict[JobState, int]:
         """How many jobs are in each state."""
         with reading(self._engine) as connection:
             found = {
                 row[0]: row[1] for row in connection.execute(select(job.c.state, func.count()).group_by(job.c.state))
             }
-        return {state: found.get(state, 0) for state in State}
+        return {state: found.get(state, 0) for state in JobState}
 
     def skip_reasons(self) -> dict[str, int]:
         """How many jobs were skipped for each reason of the closed list."""
-        statement = select(job.c.skipped, func.count()).where(job.c.state == State.SKIPPED).group_by(job.c.skipped)
+        statement = select(job.c.skipped, func.count()).where(job.c.state == JobState.SKIPPED).group_by(job.c.skipped)
         with reading(self._engine) as connection:
             return {row[0]: row[1] for row in connection.execute(statement)}

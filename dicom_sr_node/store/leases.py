@@ -12,11 +12,11 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, RowMapping, Table, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
-from dicom_sr_node.errors import Fenced
-from dicom_sr_node.records import Priority, State
+from dicom_sr_node.domain.errors import Fenced
+from dicom_sr_node.domain.records import JobState, Priority
 from dicom_sr_node.store.engine import now, reading
 
-NEW = {"state": State.READY, "attempt": 0, "failures": 0, "lost": 0, "lease_until": 0.0, "worker": "", "reason": ""}
+NEW = {"state": JobState.READY, "attempt": 0, "failures": 0, "lost": 0, "lease_until": 0.0, "worker": "", "reason": ""}
 _MOST_TEXT = 2000  # characters of a reason
 _DIED = "the worker died or its lease ran out"
 
@@ -31,8 +31,8 @@ def claim(engine: Engine, table: Table, worker: str, lease_s: float, *where: Col
         found = _first_due(connection, table, clock, where)
         if found is None:
             return None
-        values: dict[str, Any] = {"state": State.RUNNING, "attempt": table.c.attempt + 1, "worker": worker}
-        if found.state == State.RUNNING:
+        values: dict[str, Any] = {"state": JobState.RUNNING, "attempt": table.c.attempt + 1, "worker": worker}
+        if found.state == JobState.RUNNING:
             values |= {"lost": table.c.lost + 1, "reason": _DIED}
         statement = update(table).where(table.c.id == found.id)
         return (
@@ -47,8 +47,8 @@ def claim(engine: Engine, table: Table, worker: str, lease_s: float, *where: Col
 def _first_due(
     connection: Connection, table: Table, clock: ColumnElement[float], where: tuple[ColumnElement[bool], ...]
 ) -> Row[int, str] | None:
-    expired = [table.c.state == State.RUNNING, table.c.lease_until < clock]
-    waiting = [[table.c.state == State.READY, table.c.priority == p, table.c.run_at <= clock] for p in Priority]
+    expired = [table.c.state == JobState.RUNNING, table.c.lease_until < clock]
+    waiting = [[table.c.state == JobState.READY, table.c.priority == p, table.c.run_at <= clock] for p in Priority]
     for conditions in (expired, *waiting):  # each is one range of an index, however long the queue
         found = connection.execute(
             select(table.c.id, table.c.state)
@@ -64,7 +64,7 @@ def _first_due(
 
 def write(connection: Connection, table: Table, row_id: int, attempt: int, **values: Any) -> None:
     """Change a row that this attempt holds. Raises Fenced if it does not hold it any more."""
-    held = (table.c.id == row_id) & (table.c.attempt == attempt) & (table.c.state == State.RUNNING)
+    held = (table.c.id == row_id) & (table.c.attempt == attempt) & (table.c.state == JobState.RUNNING)
     if "reason" in values:
         values["reason"] = storable(values["reason"])
     clock = now(connection.engine)
@@ -87,16 +87,16 @@ def renew(engine: Engine, table: Table, row_id: int, attempt: int, lease_s: floa
 def put_back(engine: Engine, table: Table, row_id: int, attempt: int) -> None:
     """Give a row back untried (the process is stopping). Raises Fenced."""
     with engine.begin() as connection:
-        write(connection, table, row_id, attempt, state=State.READY, worker="", run_at=now(engine))
+        write(connection, table, row_id, attempt, state=JobState.READY, worker="", run_at=now(engine))
 
 
 def release(engine: Engine, table: Table, worker: str) -> int:
     """Give back what an earlier process of this slot held when it died; the caller holds the slot's lock."""
     clock = now(engine)
     with engine.begin() as connection:
-        held = (table.c.state == State.RUNNING) & (table.c.worker == worker)
+        held = (table.c.state == JobState.RUNNING) & (table.c.worker == worker)
         values = {
-            "state": State.READY,
+            "state": JobState.READY,
             "worker": "",
             "run_at": clock,
             "lost": table.c.lost + 1,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Engine, exists, func, select, update
+from sqlalchemy import Engine, func, select, update
 
-from dicom_sr_node.errors import NotFound
-from dicom_sr_node.records import Delivery, Output, State
-from dicom_sr_node.store import audit, leases
+from dicom_sr_node.domain.errors import NotFound
+from dicom_sr_node.domain.records import Delivery, JobState, Output
+from dicom_sr_node.store import audit_queue, leases
 from dicom_sr_node.store.destinations import Destinations
 from dicom_sr_node.store.engine import now, reading
 from dicom_sr_node.store.instances import journal
@@ -64,7 +64,7 @@ class Deliveries:
 
     def strays(self, known: Collection[str]) -> list[str]:
         """Destinations of open deliveries that are not among the `known` ones."""
-        is_open = delivery.c.state.in_((State.READY, State.RUNNING, State.SENT))
+        is_open = delivery.c.state.in_((JobState.READY, JobState.RUNNING, JobState.SENT))
         with reading(self._engine) as connection:
             return list(
                 connection.scalars(
@@ -79,21 +79,21 @@ class Deliveries:
     def done(self, held: Delivery, note: str, message: str = "") -> None:
         """The destination has the object; message: for the audit trail."""
         text = f"to {held.destination}{note and ': ' + note}"
-        self._write(held, "delivered", text, message, state=State.DONE, reason=note)
+        self._write(held, "delivered", text, message, state=JobState.DONE, reason=note)
 
     def sent(self, held: Delivery, note: str, message: str = "") -> None:
         """The destination has the object, and will be asked to commit to it."""
         text = f"to {held.destination}{note and ': ' + note}; commitment is awaited"
         asking: dict[str, Any] = {"commit_at": now(self._engine), "commit_tries": 0, "commitment_id": None}
-        self._write(held, "sent", text, message, state=State.SENT, reason=note, **asking)
+        self._write(held, "sent", text, message, state=JobState.SENT, reason=note, **asking)
 
     def dead(self, held: Delivery, reason: str) -> None:
         """The destination will never take it."""
-        self._write(held, "delivery dead", f"to {held.destination}: {reason}", state=State.DEAD, reason=reason)
+        self._write(held, "delivery dead", f"to {held.destination}: {reason}", state=JobState.DEAD, reason=reason)
 
     def fail(self, held: Delivery, reason: str, *, delay_s: float) -> None:
         """Try again later."""
-        values: dict[str, Any] = {"state": State.READY, "failures": held.failures + 1}
+        values: dict[str, Any] = {"state": JobState.READY, "failures": held.failures + 1}
         values["run_at"] = now(self._engine) + delay_s
         self._write(held, "delivery failed", f"to {held.destination}: {reason}", reason=reason, **values)
 
@@ -105,24 +105,23 @@ class Deliveries:
 
     def retry(self, job_id: int, who: str = BY_HAND) -> int:
         """Send at once what is dead or waits of a job's output; returns how many."""
-        return self._again(job_id, (State.DEAD, State.READY), "sending retried", who)
+        return self._again(job_id, (JobState.DEAD, JobState.READY), "sending retried", who)
 
-    def is_sending(self, job_id: int) -> bool:
-        """Whether a try of any of a job's output is under way."""
-        mine = select(output.c.id).where(output.c.job_id == job_id)
-        running = exists().where(delivery.c.output_id.in_(mine), delivery.c.state == State.RUNNING)
+    def states_of_job(self, job_id: int) -> set[JobState]:
+        """The states that deliveries of a job's output are in."""
+        statement = select(delivery.c.state).distinct().join(output, output.c.id == delivery.c.output_id)
         with reading(self._engine) as connection:
-            return bool(connection.scalar(select(running)))
+            return {JobState(state) for state in connection.scalars(statement.where(output.c.job_id == job_id))}
 
     def repeat(self, job_id: int, who: str = BY_HAND) -> int:
         """Send all of a job's output again, also what was delivered: the same bytes; returns how many."""
-        return self._again(job_id, (State.DEAD, State.DONE), "sent again", who)
+        return self._again(job_id, (JobState.DEAD, JobState.DONE), "sent again", who)
 
-    def _again(self, job_id: int, states: tuple[State, ...], what: str, who: str) -> int:
+    def _again(self, job_id: int, states: tuple[JobState, ...], what: str, who: str) -> int:
         clock = now(self._engine)
         mine = select(output.c.id).where(output.c.job_id == job_id)
         where = delivery.c.output_id.in_(mine) & delivery.c.state.in_(states)
-        values = {"state": State.READY, "failures": 0, "commit_tries": 0, "run_at": clock, "updated_at": clock}
+        values = {"state": JobState.READY, "failures": 0, "commit_tries": 0, "run_at": clock, "updated_at": clock}
         with self._engine.begin() as connection:
             changed = update(delivery).where(where).values(**values).returning(delivery.c.destination)
             destinations = list(connection.scalars(changed))
@@ -139,14 +138,14 @@ class Deliveries:
             rows = connection.execute(select(delivery).where(delivery.c.output_id == output_id).order_by(delivery.c.id))
             return [Delivery(**row) for row in rows.mappings()]
 
-    def counts(self) -> dict[str, dict[State, int]]:
+    def counts(self) -> dict[str, dict[JobState, int]]:
         """How many deliveries are in each state, for each destination."""
         columns = (delivery.c.destination, delivery.c.state)
         with reading(self._engine) as connection:
             found = connection.execute(select(*columns, func.count()).group_by(*columns)).all()
-        counts = {destination: dict.fromkeys(State, 0) for destination, _, _ in found}
+        counts = {destination: dict.fromkeys(JobState, 0) for destination, _, _ in found}
         for destination, state, number in found:
-            counts[destination][State(state)] = number
+            counts[destination][JobState(state)] = number
         return counts
 
     def _write(self, held: Delivery, what: str, text: str, message: str = "", **values: Any) -> None:
@@ -156,4 +155,4 @@ class Deliveries:
         with self._engine.begin() as connection:
             leases.write(connection, delivery, held.id, held.attempt, **values)
             journal(connection, connection.execute(of_image).scalar_one(), what, text)
-            audit.note(connection, message)
+            audit_queue.enqueue(connection, message)

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Engine, delete, insert, select, update
 
-from dicom_sr_node.store import audit
+from dicom_sr_node.domain.records import Caller
+from dicom_sr_node.store import audit_queue
 from dicom_sr_node.store.engine import now, reading
 from dicom_sr_node.store.leases import storable
 from dicom_sr_node.store.tables import refused
 
 _MOST = 100  # rows; a flood of invented names pushes the oldest out
-
-
-class Caller(NamedTuple):
-    """Who called, from where, and why it was turned away."""
-
-    calling_ae: str
-    address: str
-    why: str
 
 
 class Refused:
@@ -40,7 +33,7 @@ class Refused:
                 if not connection.execute(counted).rowcount:
                     row = {"calling_ae": ae, "address": address, "why": why, "times": times, "last_at": clock}
                     connection.execute(insert(refused).values(**row))
-                audit.note(connection, messages.get(caller, ""))
+                audit_queue.enqueue(connection, messages.get(caller, ""))
             newest = connection.scalars(select(refused.c.last_at).order_by(refused.c.last_at.desc()).limit(_MOST)).all()
             if len(newest) == _MOST:
                 connection.execute(delete(refused).where(refused.c.last_at < newest[-1]))

@@ -13,13 +13,13 @@ from pydicom.sequence import Sequence
 from pydicom.tag import BaseTag, Tag
 
 from dicom_sr_node.derive import geometry, identity, label, policy, window
-from dicom_sr_node.derive.elements import verbatim
-from dicom_sr_node.derive.identity import Maker
+from dicom_sr_node.derive.identity import Algorithm
 from dicom_sr_node.derive.image import LOSSY_METHODS, modality_of
-from dicom_sr_node.derive.policy import Fate
+from dicom_sr_node.derive.policy import AttributeAction
+from dicom_sr_node.dicom import software
+from dicom_sr_node.dicom.elements import verbatim
 from dicom_sr_node.pixels.frame import Frame
-from dicom_sr_node.pixels.gate import OUR_IMAGE_TYPE
-from dicom_sr_node.verify.check import Check, equal
+from dicom_sr_node.verify.check import Verification, equal
 
 GREY_SCALE = [
     "PhotometricInterpretation",
@@ -55,9 +55,11 @@ PATIENT_AND_STUDY = [
 ]
 
 
-def attribute_checks(derived: FileDataset, source: FileDataset, original: Frame, maker: Maker) -> Iterator[Check]:
+def attribute_checks(
+    derived: FileDataset, source: FileDataset, original: Frame, algorithm: Algorithm
+) -> Iterator[Verification]:
     """All that needs the two headers. original: the pixels of the source."""
-    yield _extent(derived, source, original, maker)
+    yield _extent(derived, source, original, algorithm)
     yield _same("grey scale", derived, source, GREY_SCALE)
     yield _window(derived, source)
     yield _lossy(derived, source)
@@ -67,54 +69,56 @@ def attribute_checks(derived: FileDataset, source: FileDataset, original: Frame,
     yield equal(
         "series",
         str(derived.SeriesInstanceUID),
-        identity.series_instance_uid(source, maker),
+        identity.series_instance_uid(source, algorithm),
         "function of source series and weights",
     )
-    yield from _flags(derived, maker)
+    yield from _flags(derived, algorithm)
 
 
-def _window(derived: Dataset, source: Dataset) -> Check:
+def _window(derived: Dataset, source: Dataset) -> Verification:
     expected = window.single(source)
     wrong = [keyword for keyword in window.KEYWORDS if _plain(derived, Tag(keyword)) != _plain(expected, Tag(keyword))]
     count = len(windows := window.windows(source))
     told = "the source has none" if not windows else "as the source" if count == 1 else f"the first of {count}"
-    return Check("window", not wrong, f"{', '.join(wrong)} differ" if wrong else told)
+    return Verification("window", not wrong, f"{', '.join(wrong)} differ" if wrong else told)
 
 
-def _lossy(derived: Dataset, source: FileDataset) -> Check:
+def _lossy(derived: Dataset, source: FileDataset) -> Verification:
     """Once lossy, always lossy (PS3.3 C.7.6.1.1.5)."""
     was = str(source.get("LossyImageCompression") or "") == "01" or source.file_meta.TransferSyntaxUID in LOSSY_METHODS
     says = str(derived.get("LossyImageCompression") or "") == "01"
-    return Check("lossy history", says == was, f"lossy compression: {'yes' if says else 'no'}, as the source")
+    return Verification("lossy history", says == was, f"lossy compression: {'yes' if says else 'no'}, as the source")
 
 
-def _extent(derived: Dataset, source: Dataset, original: Frame, maker: Maker) -> Check:
-    expected = geometry.scaled(source, maker.scale, original.overlays)
-    if maker.label == "overlay":
-        label.overlay(expected, maker.scale, (derived.Rows, derived.Columns))
-    tags = {tag for ds in (derived, expected) for tag in ds.keys() if policy.fate(tag) is Fate.SCALE}  # noqa: SIM118
+def _extent(derived: Dataset, source: Dataset, original: Frame, algorithm: Algorithm) -> Verification:
+    expected = geometry.scaled(source, algorithm.scale, original.overlays)
+    if algorithm.label == "overlay":
+        label.overlay(expected, algorithm.scale, (derived.Rows, derived.Columns))
+    tags = {tag for ds in (derived, expected) for tag in ds.keys() if policy.action_for(tag) is AttributeAction.SCALE}  # noqa: SIM118
     for tag in sorted(tags):
         found, wanted = _plain(derived, tag), _plain(expected, tag)
         if found != wanted:
-            return Check("extent", False, f"{keyword_for_tag(tag) or tag} is {found!r}, expected {wanted!r}"[:300])
+            return Verification(
+                "extent", False, f"{keyword_for_tag(tag) or tag} is {found!r}, expected {wanted!r}"[:300]
+            )
     spacing = next((expected.get(keyword) for keyword in geometry.SPACINGS if keyword in expected), None)
     if spacing is None:
-        return Check("extent", True, "the source has no usable pixel spacing, so the result has none")
+        return Verification("extent", True, "the source has no usable pixel spacing, so the result has none")
     height, width = float(spacing[0]) * derived.Rows, float(spacing[1]) * derived.Columns
-    return Check("extent", True, f"{width:.3f} x {height:.3f} mm, as the source")
+    return Verification("extent", True, f"{width:.3f} x {height:.3f} mm, as the source")
 
 
-def _all_else(derived: Dataset, source: Dataset) -> Check:
+def _all_else(derived: Dataset, source: Dataset) -> Verification:
     """Everything that the policy copies is there as it was, and nothing else is."""
     tags = {tag for ds in (derived, source) for tag in ds.keys()}  # noqa: SIM118
     wrong = [
         tag
         for tag in sorted(tags)
-        if (fate := policy.fate(tag)) in (Fate.COPY, Fate.DROP)
-        and _plain(derived, tag) != (_plain(source, tag) if fate is Fate.COPY else None)
+        if (fate := policy.action_for(tag)) in (AttributeAction.COPY, AttributeAction.DROP)
+        and _plain(derived, tag) != (_plain(source, tag) if fate is AttributeAction.COPY else None)
     ]
     names = [keyword_for_tag(tag) or str(tag) for tag in wrong[:8]]
-    return Check("all else", not wrong, f"{', '.join(names)} differ" if wrong else "copied, and nothing added")
+    return Verification("all else", not wrong, f"{', '.join(names)} differ" if wrong else "copied, and nothing added")
 
 
 def _plain(ds: Dataset, tag: BaseTag) -> object:
@@ -133,9 +137,9 @@ def _plain(ds: Dataset, tag: BaseTag) -> object:
     return text.rstrip(" \0") or None
 
 
-def _same(name: str, derived: Dataset, source: Dataset, keywords: list[str]) -> Check:
+def _same(name: str, derived: Dataset, source: Dataset, keywords: list[str]) -> Verification:
     differing = [keyword for keyword in keywords if _plain(derived, Tag(keyword)) != _expected(source, keyword)]
-    return Check(name, not differing, f"{', '.join(differing)} differ" if differing else "equal to the source")
+    return Verification(name, not differing, f"{', '.join(differing)} differ" if differing else "equal to the source")
 
 
 def _expected(source: Dataset, keyword: str) -> object:
@@ -146,10 +150,10 @@ def _expected(source: Dataset, keyword: str) -> object:
     return _plain(source, Tag(keyword)) or defaults.get(keyword)
 
 
-def _references(derived: Dataset, source: Dataset) -> Iterator[Check]:
+def _references(derived: Dataset, source: Dataset) -> Iterator[Verification]:
     wanted = (str(source.SOPClassUID), str(source.SOPInstanceUID))
     images = [_reference(item) for item in derived.get("SourceImageSequence") or ()]
-    yield Check(
+    yield Verification(
         "source image",
         images == [wanted],
         f"{len(images)} reference(s)" if images == [wanted] else f"{images}, expected {wanted}",
@@ -160,7 +164,7 @@ def _references(derived: Dataset, source: Dataset) -> Iterator[Check]:
         for inner in item.get("ReferencedInstanceSequence") or ()
     ]
     expected = [(str(source.SeriesInstanceUID), *wanted)]
-    yield Check(
+    yield Verification(
         "source series", series == expected, "referenced" if series == expected else f"{series}, expected {expected}"
     )
 
@@ -169,11 +173,11 @@ def _reference(item: Dataset) -> tuple[str, str]:
     return str(item.get("ReferencedSOPClassUID")), str(item.get("ReferencedSOPInstanceUID"))
 
 
-def _flags(derived: Dataset, maker: Maker) -> Iterator[Check]:
+def _flags(derived: Dataset, algorithm: Algorithm) -> Iterator[Verification]:
     yield equal(
         "image type",
         list(derived.get("ImageType") or ()),
-        ["DERIVED", "SECONDARY", "", OUR_IMAGE_TYPE],
+        ["DERIVED", "SECONDARY", "", software.IMAGE_TYPE],
         "derived by AI",
     )
     codes = [
@@ -184,12 +188,14 @@ def _flags(derived: Dataset, maker: Maker) -> Iterator[Check]:
     yield equal("qualification", str(derived.get("ContentQualification")), "RESEARCH", "RESEARCH")
     yield equal("synthetic data", str(derived.get("SyntheticData")), "YES", "YES")
     devices = [str(item.get("DeviceUID") or "") for item in derived.get("ContributingEquipmentSequence") or ()]
-    named = identity.device_uid(maker) in devices and derived.get("DeviceUID") == identity.device_uid(maker)
-    yield Check(
+    named = identity.device_uid(algorithm) in devices and derived.get("DeviceUID") == identity.device_uid(algorithm)
+    yield Verification(
         "weights",
         named,
-        f"{maker.model} {maker.version}, sha256 {maker.sha256}" if named else "Device UID is not that of the weights",
+        f"{algorithm.model} {algorithm.version}, sha256 {algorithm.sha256}"
+        if named
+        else "Device UID is not that of the weights",
     )
-    said, expected = str(derived.get("ImageComments") or ""), identity.image_comments(maker)
+    said, expected = str(derived.get("ImageComments") or ""), identity.image_comments(algorithm)
     told = said.removeprefix(expected).strip() or "say that detail is estimated"
-    yield Check("image comments", said.startswith(expected), told if said.startswith(expected) else f"{said!r}")
+    yield Verification("image comments", said.startswith(expected), told if said.startswith(expected) else f"{said!r}")

@@ -14,7 +14,7 @@ _LOOKS = 3  # in a row without a whole request, or with too few bytes of a body
 _SLOWEST = 10_000  # bytes of a body in a second
 
 
-class Connection(H11Protocol):
+class ThrottledConnection(H11Protocol):
     """uvicorn's, which by itself waits for ever for a request and for its body."""
 
     unlimited: Sequence[str] = ()  # addresses of proxies: everybody comes from there

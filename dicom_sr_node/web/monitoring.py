@@ -11,8 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy.exc import SQLAlchemyError
 
-from dicom_sr_node.web.access import OnDesk
-from dicom_sr_node.web.desk import Desk
+from dicom_sr_node.web.auth.access import Context
+from dicom_sr_node.web.base.context import AppContext
 
 monitoring = APIRouter(tags=["monitoring"])
 
@@ -24,10 +24,10 @@ async def live() -> dict[str, str]:
 
 
 @monitoring.get("/health/ready", response_model=None, responses={503: {"description": "It cannot do its work now."}})
-def ready(desk: OnDesk) -> JSONResponse:
+def ready(context: Context) -> JSONResponse:
     """All roles run, the database answers, and there is room on the disk; else 503 and the reasons."""
     try:
-        troubles = [t for t in desk.condition().troubles if t.kind in ("disk", "role")]
+        troubles = [t for t in context.health().problems if t.kind in ("disk", "role")]
     except SQLAlchemyError:
         return JSONResponse({"status": "not ready", "troubles": ["the database does not answer"]}, 503)
     if troubles:
@@ -36,24 +36,24 @@ def ready(desk: OnDesk) -> JSONResponse:
 
 
 @monitoring.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def metrics(desk: OnDesk) -> Response:
+def metrics(context: Context) -> Response:
     """The numbers of now, read from the database: the same from every machine of a node."""
     registry = CollectorRegistry()
-    registry.register(_Numbers(desk))
+    registry.register(_Numbers(context))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 class _Numbers:
     """A collector of prometheus_client."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: AppContext) -> None:
+        self._desk = context
 
     def collect(self) -> Iterator[Metric]:
         """One family after the other."""
-        desk, store = self._desk, self._desk.store
+        context, store = self._desk, self._desk.store
         images = GaugeMetricFamily("srnode_images", "Images by what became of them.", labels=["fate"])
-        found = desk.condition()
+        found = context.health()
         for fate, count in found.counts.items():
             images.add_metric([fate.value], count)
         yield images
@@ -70,12 +70,12 @@ class _Numbers:
             failing.add_metric([name], fares["failures"])
         yield failing
         roles = GaugeMetricFamily("srnode_role_seen_seconds", "Since a process was last seen.", labels=["process"])
-        for slot in found.slots:
-            roles.add_metric([slot["name"]], slot["seen_s_ago"])
+        for process in found.processes:
+            roles.add_metric([process["name"]], process["seen_s_ago"])
         yield roles
         troubles = GaugeMetricFamily("srnode_troubles", "What is wrong now.", labels=["kind"])
-        for trouble in found.troubles:
+        for trouble in found.problems:
             troubles.add_metric([trouble.kind], 1)
         yield troubles
-        free = shutil.disk_usage(desk.settings.node.spool).free
+        free = shutil.disk_usage(context.settings.node.spool).free
         yield GaugeMetricFamily("srnode_spool_free_bytes", "Room on the disk of the spool.", free)

@@ -13,15 +13,16 @@ from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
 
 from dicom_sr_node import __version__
-from dicom_sr_node.errors import Busy
-from dicom_sr_node.store.accounts import Role
-from dicom_sr_node.web import door, pages, people, problems
-from dicom_sr_node.web.access import address_of, anybody, not_enough
-from dicom_sr_node.web.api import api
-from dicom_sr_node.web.desk import Desk
+from dicom_sr_node.domain.errors import Busy
+from dicom_sr_node.runtime.throttle import turn
+from dicom_sr_node.store.accounts import AccountRole
+from dicom_sr_node.web.api.routes import api
+from dicom_sr_node.web.auth.access import address_of, anybody, not_enough
+from dicom_sr_node.web.base import problems
+from dicom_sr_node.web.base.context import AppContext
+from dicom_sr_node.web.base.rendering import HERE
 from dicom_sr_node.web.monitoring import monitoring
-from dicom_sr_node.web.rendering import HERE
-from dicom_sr_node.web.throttle import turn
+from dicom_sr_node.web.pages.table import PAGES
 
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _MOST_BODY = 64 << 10  # bytes, of everything but a dropped file
@@ -42,7 +43,7 @@ _HEADERS = {
 Next = Callable[[Request], Awaitable[Response]]
 
 
-def site(desk: Desk) -> FastAPI:
+def site(context: AppContext) -> FastAPI:
     """Everything that is served."""
     app = FastAPI(
         title="dicom_sr_node",
@@ -52,12 +53,12 @@ def site(desk: Desk) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
-    app.state.desk = desk
+    app.state.context = context
     app.middleware("http")(_guarded)
     app.include_router(monitoring)
     app.include_router(api)
-    for room in (pages, people, door):
-        app.include_router(room.pages)
+    for pages in PAGES:
+        app.include_router(pages)
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
     problems.install(app)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
@@ -102,22 +103,22 @@ async def _answered(request: Request, go_on: Next) -> Response:
     if person is None:
         told = "Log in, or give a token, before you send a file."
         return problems.answer(request, 401, told, {"WWW-Authenticate": "Bearer"})
-    if why := not_enough(person, Role.OPERATOR):
+    if why := not_enough(person, AccountRole.OPERATOR):
         return problems.answer(request, 403, why)
-    with turn(request.app.state.desk.uploading):
+    with turn(request.app.state.context.uploading):
         return await go_on(request)
 
 
 def _refusal(request: Request) -> tuple[int, str, dict[str, str]] | None:
-    desk: Desk = request.app.state.desk
+    context: AppContext = request.app.state.context
     host = _parts(f"//{request.headers.get('host', '')}").hostname or ""
-    if not _is_ours(desk, host):
+    if not _is_ours(context, host):
         return 421, f"This node is not called {host[:100]!r}: see web.names in its configuration.", {}
-    if wait_s := desk.requests.wait_s(address_of(request)):
+    if wait_s := context.requests.wait_s(address_of(request)):
         return 429, f"Too many requests: wait {wait_s:.0f} seconds.", {"Retry-After": str(int(wait_s) + 1)}
     length = request.headers.get("content-length", "0")
     uploads = request.url.path in _UPLOADS
-    most = (desk.settings.scp.max_object_mb << 20) + _MOST_BODY if uploads else _MOST_BODY
+    most = (context.settings.scp.max_object_mb << 20) + _MOST_BODY if uploads else _MOST_BODY
     if "chunked" in request.headers.get("transfer-encoding", ""):
         return 411, "Say how long the body is: Content-Length.", {}
     if not length.isdecimal() or int(length) > most:
@@ -138,9 +139,9 @@ def _parts(url: str) -> SplitResult:
     return found
 
 
-def _is_ours(desk: Desk, host: str) -> bool:
+def _is_ours(context: AppContext, host: str) -> bool:
     """Against names of others that lead here (DNS rebinding)."""
-    web = desk.settings.web
+    web = context.settings.web
     if web.names:
         return host in web.names or host in _LOOPBACK
     return host in _LOOPBACK or web.host not in _LOOPBACK

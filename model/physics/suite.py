@@ -40,7 +40,7 @@ class NoVerdict(Exception):
 
 
 @dataclass(frozen=True)
-class Row:
+class SuiteRow:
     """One test at one scale."""
 
     test: str
@@ -60,11 +60,11 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Scale:
+class ScaleResult:
     """All rows of one scale, and the curves behind them."""
 
     scale: int
-    rows: tuple[Row, ...]
+    rows: tuple[SuiteRow, ...]
     curves: dict[str, list[float]]  # MTF and noise power by frequency in cycles per low pixel
 
     def as_dict(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Examination:
     """What the suite found of some weights."""
 
     sha256: str
-    scales: tuple[Scale, ...]
+    scales: tuple[ScaleResult, ...]
     images: int  # that the correlation was measured on
     of: str  # which images
 
@@ -116,7 +116,7 @@ def examine(
     return Examination(upscaler.card.sha256, tuple(found), len(images), of)
 
 
-def _examine(upscaler: Upscaler, scale: int, images: Sequence[Pixels]) -> Scale:
+def _examine(upscaler: Upscaler, scale: int, images: Sequence[Pixels]) -> ScaleResult:
     ours = partial(_by_upscaler, upscaler, scale)
     cubic, limit = (partial(_classical, method, scale) for method in (bicubic, consistent))
     check_estimator(scale)
@@ -130,7 +130,7 @@ def _examine(upscaler: Upscaler, scale: int, images: Sequence[Pixels]) -> Scale:
         *_invariance(upscaler, scale),
         *_rings(upscaler, images, scale),
     ]
-    return Scale(scale, tuple(rows), curves)
+    return ScaleResult(scale, tuple(rows), curves)
 
 
 def check_estimator(scale: int) -> None:
@@ -146,7 +146,7 @@ def check_estimator(scale: int) -> None:
             )
 
 
-def _edge(ours: Enlarge, scale: int, curves: dict[str, list[float]]) -> Iterable[Row]:
+def _edge(ours: Enlarge, scale: int, curves: dict[str, list[float]]) -> Iterable[SuiteRow]:
     high, low = transfer.original(scale, CONTRAST)
     response, truth = transfer.edge_response(ours(low), scale), transfer.edge_response(high, scale)
     cubic = transfer.edge_response(_classical(bicubic, scale, low), scale)
@@ -158,19 +158,19 @@ def _edge(ours: Enlarge, scale: int, curves: dict[str, list[float]]) -> Iterable
         curves[f"mtf {name}"] = one.mtf[thin].tolist()
     best = transfer.known_mtf("original", 0.5, scale)
     told = f"original {best:.3f}, bicubic {transfer.known_mtf('bicubic', 0.5, scale):.3f}"
-    yield Row("edge: modulation at 0.5", told, response.at(0.5), ">=", round(0.9 * min(1.0, best / 0.974), 3))
+    yield SuiteRow("edge: modulation at 0.5", told, response.at(0.5), ">=", round(0.9 * min(1.0, best / 0.974), 3))
     excess = float((response.mtf - truth.mtf)[inside].max())
-    yield Row("edge: modulation above the original's", "0", excess, "<=", 0.02)
-    yield Row("edge: overshoot", f"bicubic {cubic.overshoot:.3f}", response.overshoot, "<=", 0.06)
+    yield SuiteRow("edge: modulation above the original's", "0", excess, "<=", 0.02)
+    yield SuiteRow("edge: overshoot", f"bicubic {cubic.overshoot:.3f}", response.overshoot, "<=", 0.06)
 
 
-def _contrasts(ours: Enlarge, scale: int) -> Iterable[Row]:
+def _contrasts(ours: Enlarge, scale: int) -> Iterable[SuiteRow]:
     responses = [transfer.edge_response(ours(transfer.original(scale, c)[1]), scale) for c in CONTRASTS]
     spread = max(np.ptp([response.at(f) for response in responses]) for f in (0.5, 1.0))
-    yield Row("edge at contrasts of 4, 20 and 80 %: modulation apart", "0", float(spread), "<=", 0.02)
+    yield SuiteRow("edge at contrasts of 4, 20 and 80 %: modulation apart", "0", float(spread), "<=", 0.02)
 
 
-def _bars(ours: Enlarge, cubic: Enlarge, scale: int) -> Iterable[Row]:
+def _bars(ours: Enlarge, cubic: Enlarge, scale: int) -> Iterable[SuiteRow]:
     def bars(frequency: float, phase: float) -> tuple[Values, Pixels]:
         high = phantoms.bars(BARS_SIDE, scale, frequency, phase)
         return high, phantoms.stored(phantoms.area_mean(high, scale))
@@ -179,26 +179,26 @@ def _bars(ours: Enlarge, cubic: Enlarge, scale: int) -> Iterable[Row]:
         shown = [bars(frequency, phase) for phase in PHASES]
         gains = [transfer.gain(ours(low), high, frequency, scale) for high, low in shown]
         of_cubic = min(transfer.gain(cubic(low), high, frequency, scale).real for high, low in shown)
-        yield Row(
+        yield SuiteRow(
             f"bars at {frequency}: gain",
             f"bicubic {of_cubic:.3f}",
             min(g.real for g in gains),
             ">=",
             round(of_cubic, 3),
         )
-        yield Row(f"bars at {frequency}: out of phase", "0", max(abs(g.imag) for g in gains), "<=", 0.1)
+        yield SuiteRow(f"bars at {frequency}: out of phase", "0", max(abs(g.imag) for g in gains), "<=", 0.1)
     for frequency in LOST_BARS:
         shown = [bars(frequency, phase) for phase in PHASES]
         nearest = max(transfer.alias(_nearest(scale, low), high, frequency, scale) for high, low in shown)
         found = max(transfer.alias(ours(low), high, frequency, scale) for high, low in shown)
-        yield Row(f"bars at {frequency}: alias", f"nearest {nearest:.3f}", found, "<=", round(1.3 * nearest, 3))
+        yield SuiteRow(f"bars at {frequency}: alias", f"nearest {nearest:.3f}", found, "<=", round(1.3 * nearest, 3))
 
 
-def _flat_noise(ours: Enlarge, limit: Enlarge, scale: int, curves: dict[str, list[float]]) -> Iterable[Row]:
+def _flat_noise(ours: Enlarge, limit: Enlarge, scale: int, curves: dict[str, list[float]]) -> Iterable[SuiteRow]:
     low = phantoms.stored(phantoms.GRAY + phantoms.noise(FLAT_SIDE, FLAT_NOISE, seed=1))
     result, classical = ours(low), limit(low)
     known = f"consistent interpolation {classical.std() / low.std():.3f} of the input's"
-    yield Row("flat noise: deviation over consistent", known, float(result.std() / classical.std()), "<=", 1.0)
+    yield SuiteRow("flat noise: deviation over consistent", known, float(result.std() / classical.std()), "<=", 1.0)
     frequency, power = noise.power(result, scale)
     source, of_source = noise.power(low.astype(np.float64), 1, side=64)
     _, of_classical = noise.power(classical, scale)
@@ -207,22 +207,22 @@ def _flat_noise(ours: Enlarge, limit: Enlarge, scale: int, curves: dict[str, lis
     curves["noise ours"] = (power / per_area / of_source.mean()).tolist()
     curves["noise consistent"] = (of_classical / per_area / of_source.mean()).tolist()
     lowest = power[1] / per_area / np.interp(frequency[1], source, of_source)
-    yield Row("flat noise: power at low frequencies over the input's", "1", abs(float(lowest) - 1), "<=", 0.1)
+    yield SuiteRow("flat noise: power at low frequencies over the input's", "1", abs(float(lowest) - 1), "<=", 0.1)
 
 
-def _discs(ours: Enlarge, cubic: Enlarge, scale: int) -> Iterable[Row]:
+def _discs(ours: Enlarge, cubic: Enlarge, scale: int) -> Iterable[SuiteRow]:
     for diameter, contrast in DISCS:
         # at x2 a low pixel is two high ones: the same disc in low pixels, in as much noise of low pixels
         disc = (diameter * scale / 4, contrast, DISC_NOISE * scale / 4)
         mine, theirs = (noise.scores(method, scale, *disc) for method in (ours, cubic))
         value, lowest, highest = noise.ratio(mine, theirs)
         told = f"ratio {value:.3f} ({lowest:.3f} to {highest:.3f})"
-        yield Row(
+        yield SuiteRow(
             f"discs of {disc[0]:g} pixels in noise: d' over bicubic's, lower 95 % bound", told, lowest, ">=", 0.98
         )
 
 
-def _invariance(upscaler: Upscaler, scale: int) -> Iterable[Row]:
+def _invariance(upscaler: Upscaler, scale: int) -> Iterable[SuiteRow]:
     def run(low: Pixels, **more: Any) -> Values:
         return upscaler.upscale(np.ascontiguousarray(low), scale, **{"value_range": (0, PEAK), **more}).astype(
             np.float64
@@ -234,15 +234,15 @@ def _invariance(upscaler: Upscaler, scale: int) -> Iterable[Row]:
     turned = [np.rot90(run(np.rot90(low, k)), -k) for k in (1, 2, 3)]
     mirrored = [run(low[:, ::-1])[:, ::-1], run(low[::-1])[::-1], run(low.T).T]
     flats = max(float(np.abs(run(np.full((24, 24), value, np.uint16)) - value).max()) for value in (0, 1000, PEAK))
-    yield Row("flat fields: changed by", "0", flats, "==", 0.0)
-    yield Row("offset of 100: changed by", "0", float(np.abs(run(low + 100) - 100 - result).max()), "==", 0.0)
+    yield SuiteRow("flat fields: changed by", "0", flats, "==", 0.0)
+    yield SuiteRow("offset of 100: changed by", "0", float(np.abs(run(low + 100) - 100 - result).max()), "==", 0.0)
     inverted = PEAK - run(PEAK - low, inverted=True)
-    yield Row("MONOCHROME1: changed by, stored values", "0", float(np.abs(inverted - result).max()), "<=", 1.0)
+    yield SuiteRow("MONOCHROME1: changed by, stored values", "0", float(np.abs(inverted - result).max()), "<=", 1.0)
     doubled = run(2 * low, value_range=(0, 2 * PEAK)) / 2
-    yield Row("gain of 2: changed by, of the step", "0", float(np.abs(doubled - result).max() / step), "<=", 0.005)
+    yield SuiteRow("gain of 2: changed by, of the step", "0", float(np.abs(doubled - result).max() / step), "<=", 0.005)
     apart = max(float(np.abs(image - result).max() / step) for image in (*turned, *mirrored))
-    yield Row("turned and mirrored: changed by, of the step", "0", apart, "<=", 0.02)
-    yield Row("edges at right angles in one image: apart, of the step", "0", _right_angles(run, scale), "<=", 0.1)
+    yield SuiteRow("turned and mirrored: changed by, of the step", "0", apart, "<=", 0.02)
+    yield SuiteRow("edges at right angles in one image: apart, of the step", "0", _right_angles(run, scale), "<=", 0.1)
 
 
 def _right_angles(run: Callable[[Pixels], Values], scale: int) -> float:
@@ -254,7 +254,7 @@ def _right_angles(run: Callable[[Pixels], Values], scale: int) -> float:
     return float(np.abs(upright - lying.T)[inner, inner].max() / (CONTRAST / 2 * PEAK))
 
 
-def _rings(upscaler: Upscaler, images: Sequence[Pixels], scale: int) -> Iterable[Row]:
+def _rings(upscaler: Upscaler, images: Sequence[Pixels], scale: int) -> Iterable[SuiteRow]:
     counts = np.zeros((2, 2), int)
     for image in images:
         height, width = (length // scale * scale for length in image.shape)
@@ -263,7 +263,9 @@ def _rings(upscaler: Upscaler, images: Sequence[Pixels], scale: int) -> Iterable
         results = (upscaler.upscale(low, scale).astype(np.float64), _classical(bicubic, scale, low))
         counts += [rings.disagreeing(result, high, scale) for result in results]
     mine, theirs = (float(found / max(total, 1)) for found, total in counts)
-    yield Row("ring correlation: patches unlike the original", f"bicubic {theirs:.4f}", mine, "<=", round(theirs, 4))
+    yield SuiteRow(
+        "ring correlation: patches unlike the original", f"bicubic {theirs:.4f}", mine, "<=", round(theirs, 4)
+    )
 
 
 def _by_upscaler(upscaler: Upscaler, scale: int, low: Pixels) -> Values:

@@ -16,17 +16,19 @@ from pathlib import Path
 
 import httpx
 import pytest
-from kit import Node, free_port, image, save, wait_until
 from pydicom import Dataset
 from pydicom.uid import generate_uid
 from sqlalchemy import insert
+from support.images import image, save
+from support.node import Node, store_of
+from support.tools import free_port, wait_until
 
-from dicom_sr_node import app
 from dicom_sr_node.store import tables
-from dicom_sr_node.store.accounts import Kind, Role
+from dicom_sr_node.store.accounts import AccountRole, PassKind
+from dicom_sr_node.store.database import Store
 from dicom_sr_node.store.engine import upgrade
 from dicom_sr_node.store.leases import NEW
-from dicom_sr_node.web.access import COOKIE
+from dicom_sr_node.web.auth.access import COOKIE
 
 IMAGES, ROUNDS = 50_000, 10
 PAIRS, SENT, LIVE_S = 16, 200, 2.0  # rounds, images of a round; a browser asks again after so long
@@ -51,7 +53,7 @@ PAGES = (
 )
 
 
-def fill(store: app.Store) -> None:
+def fill(store: Store) -> None:
     """Rows of images that were worked on and delivered; the numbers of the rows are the databases' own, from 1 on."""
     now = time.time()
     images = [
@@ -96,12 +98,12 @@ def filled(tmp_path: Path, database_url: str) -> Iterator[tuple[Node, httpx.Clie
     """A node that does not run yet, with 50,000 images, and somebody who is logged in."""
     node = Node.configure(tmp_path, database_url=database_url)
     node.change("enabled = false", f"port = {free_port()}")
-    store = app.store(node.settings)
+    store = store_of(node.settings)
     upgrade(store.engine)
     fill(store)
-    store.accounts.add("bench", Role.ADMINISTRATOR, "no hash")
-    session = store.accounts.let_in("bench", Role.ADMINISTRATOR, Kind.SESSION, hours=1)
-    token = store.accounts.let_in("bench", Role.ADMINISTRATOR, Kind.TOKEN)
+    store.accounts.add("bench", AccountRole.ADMINISTRATOR, "no hash")
+    session = store.accounts.let_in("bench", AccountRole.ADMINISTRATOR, PassKind.SESSION, hours=1)
+    token = store.accounts.let_in("bench", AccountRole.ADMINISTRATOR, PassKind.TOKEN)
     store.engine.dispose()
     headers = {"Authorization": f"Bearer {token}"}
     url = node.settings.web.url

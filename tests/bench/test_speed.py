@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from kit import ENVIRONMENT, Node, free_port, image, need, run, save, set_pixels, wait_until
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless
 from rich.console import Console
+from support.images import image, save, set_pixels
+from support.node import Node
+from support.tools import ENVIRONMENT, free_port, need, run, wait_until
 
-from dicom_sr_node import phantom
+from dicom_sr_node.tools import phantom
 from model.generator import Generator, GeneratorConfig
 from model.upscaler import Upscaler
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from kit import ROOT, shared
 from rich.console import Console
+from support.tools import ROOT, shared
 
 from training import config as configuration
 from training import images, patients
 from training.batches import Batches
-from training.parallel import Processes
+from training.parallel import ProcessGroup
 from training.trainer import Trainer
 
 console = Console()
@@ -26,13 +26,17 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("file", ["train-lite.toml", "train.toml"])
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_a_batch_beside_a_step(file: str, workers: int, tmp_path: Path) -> None:
-    settings = (f"data.root={shared('xray', 'images')}", "data.patients=200", f"data.workers={workers}")
+    settings: tuple[str, ...] = (
+        f"data.root={shared('xray', 'images')}",
+        "data.patients=200",
+        f"data.workers={workers}",
+    )
     settings += (f"data.cache={tmp_path}",) if workers else ()
     config = configuration.read(ROOT / "config" / file, settings)
     divided = patients.split(images.find_images(config.data.root), config.data)
     loaded, _ = images.load(divided.training, config.data)
     batches = Batches(loaded, config)
-    trainer = Trainer(config, Processes(CPU), None)
+    trainer = Trainer(config, ProcessGroup(CPU), None)
     prepared = batches.loader(0, CPU)
     for _ in range(3):
         trainer.advance(prepared)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-
-Row = Callable[[str, str, str], None]
+from support.soak import Row
 
 
 @pytest.fixture(scope="session")

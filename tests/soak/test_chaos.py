@@ -13,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Row
-from kit import Archive, Node, Orthanc, free_port, image, run, started, wait_until
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
+from support.archive import Archive
+from support.images import image
+from support.node import Node
+from support.orthanc import Orthanc
+from support.soak import Row
+from support.tools import free_port, run, started, wait_until
 
 PAUSE_S = (0.5, 5.0)  # between two kills
 SENDERS = 2

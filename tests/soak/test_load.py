@@ -11,15 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import Row
-from kit import Node, echo, image
 from pynetdicom import AE
 from sqlalchemy import insert, select
+from support.images import image
+from support.node import Node, echo, store_of
+from support.soak import Row
 
-from dicom_sr_node import app
-from dicom_sr_node.records import State
-from dicom_sr_node.settings import Database, Settings
-from dicom_sr_node.settings import Node as NodeSettings
+from dicom_sr_node.config.node import DatabaseSettings
+from dicom_sr_node.config.node import NodeSettings as NodeSettings
+from dicom_sr_node.config.settings import Settings
+from dicom_sr_node.domain.records import JobState
 from dicom_sr_node.store import tables
 from dicom_sr_node.store.engine import upgrade
 from dicom_sr_node.store.leases import NEW
@@ -128,8 +129,8 @@ def test_mutated_streams(node: Node, minutes: float, row: Row) -> None:
 
 def test_a_backlog(tmp_path: Path, database_url: str, row: Row) -> None:
     """50,000 jobs wait: how long a claim takes, and whether the oldest is first."""
-    settings = Settings(node=NodeSettings(data_dir=tmp_path), database=Database(url=database_url))
-    store = app.store(settings)
+    settings = Settings(node=NodeSettings(data_dir=tmp_path), database=DatabaseSettings(url=database_url))
+    store = store_of(settings)
     upgrade(store.engine)
     images = [
         {"id": n, "sop_class_uid": "1.2", "sop_instance_uid": f"1.2.{n}", "study_uid": "1", "series_uid": "1"}
@@ -149,7 +150,7 @@ def test_a_backlog(tmp_path: Path, database_url: str, row: Row) -> None:
         assert held is not None
         assert held.instance_id == expected
     with store.engine.connect() as connection:
-        running = connection.execute(select(tables.job.c.id).where(tables.job.c.state == State.RUNNING)).all()
+        running = connection.execute(select(tables.job.c.id).where(tables.job.c.state == JobState.RUNNING)).all()
     assert len(running) == 300
     took.sort()
     p50, p99 = took[150] * 1000, took[296] * 1000
