@@ -25,16 +25,22 @@ COMMANDS = {
     "web": Lazy("web", "Only the dashboard and the REST interface."),
     "demo": Lazy("demo", "The whole journey on this machine: a node, a synthetic radiograph, a destination."),
     "upscale": Lazy("upscale", "Upscale files without a service."),
-    "verify": Lazy("verify", "Hold a derived image against its source: each promise PASS or FAIL."),
+    "verify": Lazy(
+        "verify", "Hold a derived image against its source: pixels, geometry, identity, provenance; each PASS or FAIL."
+    ),
     "status": Lazy("status", "What is where: images by state, deliveries by destination, the processes."),
     "echo": Lazy("echo", "C-ECHO: does a peer of the configuration answer us?"),
     "send": Lazy("send", "C-STORE files to a peer of the configuration, as they are."),
-    "pull": Lazy("pull", "Let an archive send what it already has to the running node."),
-    "conformance": Lazy("conformance", "The tables of the DICOM conformance statement, made from the code."),
+    "pull": Lazy("pull", "Let an archive send what it already has (C-FIND, C-MOVE) to the running node."),
+    "conformance": Lazy(
+        "conformance", "The tables of the DICOM conformance statement, as Markdown, made from the code."
+    ),
     "doctor": Lazy("doctor", "Try disk, database, clock, ports, model and each peer, and say what to change."),
     "selftest": Lazy("selftest", "A phantom through the running node and back, verified; it goes to no peer."),
     "fsck": Lazy("fsck", "Is everything there that was promised? Database and spool against each other."),
-    "backup": Lazy("backup", "Copy the database and all images and results, while the node works on."),
+    "backup": Lazy(
+        "backup", "Copy the database and all images and results, consistent with each other, while the node works on."
+    ),
     "restore": Lazy("restore", "Fill a new node from a backup; its data directory and database must be empty."),
     "init": Lazy("init", "Ask a few questions, try the peers, and write a commented configuration."),
     "jobs": Lazy("jobs", "The queue: one job for each image that was received."),

@@ -33,6 +33,7 @@ class Outcome(StrEnum):
     HELD = "held"
     RELEASED = "released"
     SENDING = "sending"  # so many deliveries are tried at once
+    SENDING_AGAIN = "sending again"  # so many, also what was delivered: the same bytes
     BEING_SENT = "being sent"  # a try is under way just now
     ALL_DELIVERED = "all delivered"  # nothing is left to send
     NOTHING_DELIVERED = "nothing delivered"  # nothing can be sent again yet
@@ -44,7 +45,7 @@ _REFUSALS = (Outcome.ALL_DELIVERED, Outcome.NOTHING_DELIVERED, Outcome.AWAITING_
 
 @dataclass(frozen=True)
 class ActionOutcome:
-    """deliveries: how many are tried, where it is SENDING."""
+    """deliveries: how many are tried, where it is SENDING or SENDING_AGAIN."""
 
     outcome: Outcome
     deliveries: int = 0
@@ -87,19 +88,19 @@ def possible(image: Mapping[str, Any], deliveries: Collection[Delivery]) -> list
 
 def _retry(store: Store, job_id: int, who: str) -> ActionOutcome:
     if store.jobs.get(job_id).state == JobState.DONE:
-        return _sent(store, job_id, store.deliveries.retry(job_id, who))
+        return _sent(store, job_id, Outcome.SENDING, store.deliveries.retry(job_id, who))
     store.jobs.retry(job_id, who)
     return ActionOutcome(Outcome.QUEUED)
 
 
 def _send_again(store: Store, job_id: int, who: str) -> ActionOutcome:
-    return _sent(store, job_id, store.deliveries.repeat(job_id, who))
+    return _sent(store, job_id, Outcome.SENDING_AGAIN, store.deliveries.repeat(job_id, who))
 
 
-def _sent(store: Store, job_id: int, count: int) -> ActionOutcome:
-    """How many deliveries are tried at once; why none, where there is none."""
+def _sent(store: Store, job_id: int, outcome: Outcome, count: int) -> ActionOutcome:
+    """How many deliveries are tried; why none, where there is none."""
     if count:
-        return ActionOutcome(Outcome.SENDING, count)
+        return ActionOutcome(outcome, count)
     states = store.deliveries.states_of_job(job_id)
     if JobState.RUNNING in states:
         return ActionOutcome(Outcome.BEING_SENT)

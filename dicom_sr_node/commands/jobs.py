@@ -208,9 +208,9 @@ _WORDS = {
 }
 
 
-def _words(outcome: ActionOutcome) -> str:
+def words(outcome: ActionOutcome) -> str:
     """Raises NotFound, with the words, where the image's state did not allow it."""
-    if outcome.outcome is Outcome.SENDING:
+    if outcome.deliveries:
         count = outcome.deliveries
         return "1 delivery is tried at once" if count == 1 else f"{count} deliveries are tried at once"
     if outcome.is_refused:
@@ -229,7 +229,7 @@ def _act(
     settings = load(context, config)
     store = open_store(settings, must_exist=True)
     actions = ImageActions(store, audit_of(settings))
-    _for_each(jobs, lambda job: _words(actions.act(action_for(store, job), job, Actor(who()))), as_json)
+    _for_each(jobs, lambda job: words(actions.act(action_for(store, job), job, Actor(who()))), as_json)
 
 
 def _for_each(jobs: list[int], act: Callable[[int], str], as_json: bool) -> None:

@@ -131,7 +131,7 @@ def _limits(value: Schema) -> str:
 
 def _shown(value: Schema) -> Any:
     """An example if there is one, else the default."""
-    return value["examples"][0] if "examples" in value else value["default"]
+    return value["examples"][0] if "examples" in value else value.get("default", "...")
 
 
 def _toml(value: Any) -> str:

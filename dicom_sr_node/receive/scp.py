@@ -265,6 +265,11 @@ class Receiver:
             except Unreadable as error:
                 _log.warning("orphan removed", extra={"file": name, "why": error})
                 new = None
+            except (SQLAlchemyError, OSError):
+                raise
+            except Exception as error:  # a fault of ours: the file stays, and keeps no receiver from starting
+                _log.error("orphan not adopted", extra={"file": name, "why": log.kind_of(error)})
+                continue
             if new is None:
                 self._spool.discard("in", name)
             else:

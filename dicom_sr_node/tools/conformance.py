@@ -43,7 +43,6 @@ _ANSWERS_OF_PEERS = (
     0xC000,
 )
 _REASONS = {
-    SkipReason.NOT_A_RADIOGRAPH: f"another SOP class than {sop_kinds.names()}",
     SkipReason.MAMMOGRAPHY: "MG, and the rule that takes it does not name MG in `match.modality`",
     SkipReason.NOT_NAMED: "a class that only a rule may ask for, and the rule that takes it does not name its modality",
     SkipReason.OURS: "Image Type or Manufacturer says that this software made it",
@@ -134,7 +133,8 @@ def reactions() -> str:
 
 def reasons() -> str:
     """Why an image is not upscaled."""
-    return _table(("reason", "when"), ((reason, _REASONS[reason]) for reason in SkipReason))
+    when = {SkipReason.NOT_A_RADIOGRAPH: f"another SOP class than {sop_kinds.names()}", **_REASONS}
+    return _table(("reason", "when"), ((reason, when[reason]) for reason in SkipReason))
 
 
 def attributes() -> str:

@@ -63,7 +63,7 @@ def test_a_dead_image_is_told_once_and_its_end_too(tmp_path: Path, database_url:
     outbox = Outbox.of(Node.configure(tmp_path, more=more, database_url=database_url).settings)
     outbox.put(1, "GONE")
     assert look(outbox) == 0
-    outbox.lane("GONE").step(threading.Event())  # dead: no such peer
+    outbox.worker("GONE").step(threading.Event())  # dead: no such peer
     webhook.status = 500  # type: ignore[attr-defined]
     assert look(outbox) == 0
     webhook.status = 200  # type: ignore[attr-defined]
@@ -139,6 +139,6 @@ def test_a_webhook_that_is_away_ends_nothing(tmp_path: Path) -> None:
     more = f'[alarms]\nwebhook = "http://127.0.0.1:{free_port()}/"\n'
     outbox = Outbox.of(Node.configure(tmp_path, more=more).settings)
     outbox.put(1, "GONE")
-    outbox.lane("GONE").step(threading.Event())
+    outbox.worker("GONE").step(threading.Event())
     assert look(outbox) == 0
     outbox.close()

@@ -63,7 +63,7 @@ def archive(node: Node, commits: str) -> Archive:
 def test_done_only_when_the_report_says_so(node: Node, outbox: Outbox, way: str) -> None:
     with started(archive(node, way)) as pacs:
         results = [outbox.put(number, "ARCHIVE") for number in (1, 2)]
-        assert outbox.lane("ARCHIVE").step(NEVER)
+        assert outbox.worker("ARCHIVE").step(NEVER)
         wait_until(lambda: outbox.states("ARCHIVE") == {"done": 2}, 20, "the report")
         (request,) = pacs.asked  # one for both
         uids = [item.ReferencedSOPInstanceUID for item in request.ReferencedSOPSequence]
@@ -77,7 +77,7 @@ def test_a_peer_that_never_reports_is_asked_again_under_a_new_uid_for_as_long_as
     """The report may be lost, as when nobody listened: that alone makes nothing dead before its time."""
     outbox.put(1, "ARCHIVE")
     with started(archive(node, "never")) as pacs:
-        lane = outbox.lane("ARCHIVE")
+        lane = outbox.worker("ARCHIVE")
         for _ in range(5):
             lane.step(NEVER)
             outbox.due()
@@ -98,7 +98,7 @@ def test_where_commitment_is_optional_silence_ends_after_three_requests(node: No
     outbox.settings = node.settings
     outbox.put(1, "ARCHIVE")
     with started(archive(node, "never")) as pacs:
-        lane = outbox.lane("ARCHIVE")
+        lane = outbox.worker("ARCHIVE")
         for _ in range(4):
             lane.step(NEVER)
             outbox.due()
@@ -110,7 +110,7 @@ def test_what_the_peer_lost_is_sent_again_as_the_same_bytes(node: Node, outbox: 
     with started(archive(node, "same")) as pacs:
         kept, lost = outbox.put(1, "ARCHIVE"), outbox.put(2, "ARCHIVE")
         pacs.lost = [str(lost.SOPInstanceUID)]
-        lane = outbox.lane("ARCHIVE")
+        lane = outbox.worker("ARCHIVE")
         lane.step(NEVER)
         wait_until(lambda: outbox.states("ARCHIVE") == {"done": 1, "ready": 1}, 20, "the bad news")
         lane.step(NEVER)
@@ -123,7 +123,7 @@ def test_the_request_is_committed_before_it_is_sent(node: Node, outbox: Outbox) 
     """A report may come when the process that asked is long dead."""
     outbox.put(1, "ARCHIVE")
     with started(archive(node, "never")) as pacs:
-        outbox.lane("ARCHIVE").step(NEVER)
+        outbox.worker("ARCHIVE").step(NEVER)
         (request,) = pacs.asked
         pacs.commits = "reverse"
         said = wire.CommitmentAction.read(request)
@@ -135,7 +135,7 @@ def test_the_request_is_committed_before_it_is_sent(node: Node, outbox: Outbox) 
 def test_a_report_of_somebody_else_or_about_nothing_changes_nothing(node: Node, outbox: Outbox) -> None:
     outbox.put(1, "ARCHIVE")
     with started(archive(node, "never")) as pacs:
-        outbox.lane("ARCHIVE").step(NEVER)
+        outbox.worker("ARCHIVE").step(NEVER)
         said = wire.CommitmentAction.read(pacs.asked[0])
         pacs.commits = "reverse"
         forged = wire.CommitmentReport(said.transaction_uid, said.references, {})
@@ -147,7 +147,7 @@ def test_a_report_of_somebody_else_or_about_nothing_changes_nothing(node: Node, 
 def test_required_where_the_peer_does_not_offer_it_ends_dead_and_optional_done(node: Node, outbox: Outbox) -> None:
     outbox.put(1, "ARCHIVE")
     with started(archive(node, "")):
-        lane = outbox.lane("ARCHIVE")
+        lane = outbox.worker("ARCHIVE")
         for _ in range(4):
             lane.step(NEVER)
             outbox.due()
@@ -155,7 +155,7 @@ def test_required_where_the_peer_does_not_offer_it_ends_dead_and_optional_done(n
         node.change("required", "optional")
         outbox.settings = node.settings
         outbox.put(2, "ARCHIVE")
-        outbox.lane("ARCHIVE").step(NEVER)
+        outbox.worker("ARCHIVE").step(NEVER)
         assert outbox.states("ARCHIVE") == {"dead": 1, "done": 1}
 
 
@@ -168,7 +168,7 @@ def test_orthanc_commits_over_a_reverse_association(tmp_path: Path) -> None:
         with started_receiver(node):
             outbox = Outbox.of(node.settings)
             outbox.put(1, "ORTHANC")
-            outbox.lane("ORTHANC").step(NEVER)
+            outbox.worker("ORTHANC").step(NEVER)
             wait_until(lambda: outbox.states("ORTHANC") == {"done": 1}, 30, "Orthanc's report")
             outbox.close()
 
@@ -177,7 +177,7 @@ def test_an_orthanc_that_does_not_know_us_is_done_at_once_where_commitment_is_op
     with started(Orthanc(tmp_path / "orthanc")) as orthanc:
         outbox = Outbox.of(Node.configure(tmp_path, peers={"ORTHANC": orthanc.port}).settings)
         outbox.put(1, "ORTHANC")
-        outbox.lane("ORTHANC").step(NEVER)
+        outbox.worker("ORTHANC").step(NEVER)
         assert outbox.states("ORTHANC") == {"done": 1}
         assert "does it know us?" in outbox.store.deliveries.of_output(1)[0].reason
         outbox.close()

@@ -168,7 +168,7 @@ def test_status_and_jobs_tell_people_what_is_where(node: Node, archive: Archive,
     roles = json.loads(srnode("status", "--json", "-c", node.config).stdout)["roles"]
     assert {role["pid"] for role in roles} == {node.pids(name)[0] for name in ("receive", "work", "deliver")}
     assert all(role["alive"] for role in roles)
-    assert "done" in srnode("jobs", "ls", "-c", node.config).stdout
+    assert "delivered" in srnode("jobs", "ls", "-c", node.config).stdout
     shown = srnode("jobs", "show", "1", "-c", node.config).stdout
     assert "received" in shown
     assert "delivered  to ARCHIVE" in shown

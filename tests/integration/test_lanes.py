@@ -45,7 +45,7 @@ def rest_s(outbox: Outbox) -> float:
 
 def test_a_destination_that_is_away_is_tried_once_in_growing_pauses_and_gets_everything_later(outbox: Outbox) -> None:
     results = [outbox.put(number, "ARCHIVE") for number in range(3)]
-    lane, pauses = outbox.lane("ARCHIVE"), []
+    lane, pauses = outbox.worker("ARCHIVE"), []
     for _ in range(8):
         assert lane.step(NEVER)
         assert not lane.step(NEVER)  # neither this one nor another: the destination rests
@@ -64,7 +64,7 @@ def test_a_destination_that_is_away_is_tried_once_in_growing_pauses_and_gets_eve
 def test_a_full_archive_is_left_alone_until_it_takes_the_object_once(outbox: Outbox) -> None:
     outbox.put(1, "ARCHIVE")
     with started(archive(outbox, *[0xA700] * 20)) as pacs:
-        lane = outbox.lane("ARCHIVE")
+        lane = outbox.worker("ARCHIVE")
         for tries in range(20):
             lane.step(NEVER)
             assert not lane.step(NEVER)
@@ -79,7 +79,7 @@ def test_an_object_that_is_refused_does_not_hold_up_the_next_one(outbox: Outbox)
     outbox.put(1, "ARCHIVE")
     second = outbox.put(2, "ARCHIVE")
     with started(archive(outbox, 0xA900)) as pacs:
-        lane = outbox.lane("ARCHIVE")
+        lane = outbox.worker("ARCHIVE")
         lane.step(NEVER)
         lane.step(NEVER)
         assert pacs.uids == [second.SOPInstanceUID]
@@ -91,7 +91,7 @@ def test_what_no_peer_took_for_too_long_is_dead_and_can_be_sent_by_hand(outbox: 
     with outbox.store.engine.begin() as connection:
         month = outbox.settings.retention.undelivered_days * 86_400
         connection.execute(update(tables.output).values(created_at=tables.output.c.created_at - month - 1))
-    lane = outbox.lane("ARCHIVE")
+    lane = outbox.worker("ARCHIVE")
     lane.step(NEVER)
     assert outbox.states("ARCHIVE") == {"dead": 1}
     with started(archive(outbox)) as pacs:
@@ -106,7 +106,7 @@ def test_stat_goes_first_and_backfill_last(outbox: Outbox) -> None:
         for row, priority in enumerate(reversed(Priority), start=1):
             connection.execute(update(tables.delivery).where(tables.delivery.c.id == row).values(priority=priority))
     with started(archive(outbox)) as pacs:
-        outbox.lane("ARCHIVE").step(NEVER)
+        outbox.worker("ARCHIVE").step(NEVER)
         assert pacs.uids == [results[priority].SOPInstanceUID for priority in Priority]
 
 
@@ -141,7 +141,7 @@ def test_backfill_waits_for_its_window_while_the_rest_goes_on(tmp_path: Path) ->
 def test_a_peer_that_left_the_configuration_makes_its_deliveries_dead(outbox: Outbox) -> None:
     outbox.put(1, "GONE")
     assert outbox.store.deliveries.strays(("ARCHIVE", FOLDER)) == ["GONE"]
-    outbox.lane("GONE").step(NEVER)
+    outbox.worker("GONE").step(NEVER)
     assert outbox.states("GONE") == {"dead": 1}
     assert "no peer 'GONE'" in outbox.store.deliveries.of_output(1)[0].reason
 
@@ -173,7 +173,7 @@ def test_a_peer_that_is_no_peer_costs_a_bounded_time(outbox: Outbox, how: str) -
         thread = Thread(target=serve, args=(server,))
         thread.start()
         started_at = time.monotonic()
-        outbox.lane("ARCHIVE").step(NEVER)
+        outbox.worker("ARCHIVE").step(NEVER)
         took_s = time.monotonic() - started_at
         thread.join()
         for connection in held:
@@ -235,11 +235,11 @@ def command(field: int) -> bytes:
 def test_an_answer_that_makes_no_sense_is_a_failed_try_and_ends_no_lane(outbox: Outbox, field: int) -> None:
     outbox.put(1, "ARCHIVE")
     with started(Confused(outbox.settings.peers["ARCHIVE"].port, command(field))):
-        outbox.lane("ARCHIVE").step(NEVER)
+        outbox.worker("ARCHIVE").step(NEVER)
     assert outbox.states("ARCHIVE") == {"ready": 1}
     outbox.due()
     with started(archive(outbox)) as well:
-        outbox.lane("ARCHIVE").step(NEVER)
+        outbox.worker("ARCHIVE").step(NEVER)
     assert len(well.uids) == 1
 
 
@@ -282,6 +282,6 @@ def test_a_peer_that_stops_reading_is_given_up(outbox: Outbox) -> None:
     big.save_as(path, enforce_file_format=True)
     with started(Frozen(outbox.settings.peers["ARCHIVE"].port)):
         began = time.monotonic()
-        outbox.lane("ARCHIVE").step(NEVER)
+        outbox.worker("ARCHIVE").step(NEVER)
         assert time.monotonic() - began < 2 + 5
     assert outbox.states("ARCHIVE") == {"ready": 1}

@@ -131,7 +131,7 @@ def test_only_an_answer_that_says_stored_makes_a_delivery_done(
         more = f'token_file = "{tmp_path / "token"}"\n'
         outbox = Outbox.of(Node.configure(tmp_path, more=section(service.port, more=more)).settings)
         outbox.put(1, "CLOUD")
-        outbox.lane("CLOUD").step(NEVER)
+        outbox.worker("CLOUD").step(NEVER)
         assert outbox.states("CLOUD") == {state: 1}
         assert told in outbox.store.deliveries.of_output(1)[0].reason
         assert set(service.shown) == {"Bearer abc"}
@@ -155,7 +155,7 @@ def test_our_certificate_is_shown_and_only_an_archive_that_our_authority_signed_
         more += f'[dicomweb.CLOUD]\nurl = "https://127.0.0.1:{service.port}/"\nmutual_tls = {str(mutual).lower()}\n'
         outbox = Outbox.of(Node.configure(tmp_path, more=more).settings)
         outbox.put(1, "CLOUD")
-        outbox.lane("CLOUD").step(NEVER)
+        outbox.worker("CLOUD").step(NEVER)
         assert outbox.states("CLOUD") == {state: 1}
         assert len(service.shown) == (1 if state == "done" else 0)
         checks = list(destination(outbox.settings, "CLOUD").check(outbox.store.commitments))
@@ -166,7 +166,7 @@ def test_our_certificate_is_shown_and_only_an_archive_that_our_authority_signed_
 def test_an_archive_that_is_away_gets_it_later(tmp_path: Path) -> None:
     outbox = Outbox.of(Node.configure(tmp_path, more=section(free_port())).settings)
     outbox.put(1, "CLOUD")
-    outbox.lane("CLOUD").step(NEVER)
+    outbox.worker("CLOUD").step(NEVER)
     assert outbox.states("CLOUD") == {"ready": 1}
     assert outbox.store.destinations.ls()["CLOUD"]["failures"] == 1
     outbox.close()

@@ -159,7 +159,7 @@ def outbox_to(orthanc: Orthanc, tmp_path: Path, ca: Authority, more: str = "tls 
 def test_results_go_out_over_tls_and_never_in_the_clear(orthanc: Orthanc, tmp_path: Path, ca: Authority) -> None:
     outbox = outbox_to(orthanc, tmp_path, ca)
     outbox.put(1, "ORTHANC")
-    outbox.lane("ORTHANC").step(NEVER)
+    outbox.worker("ORTHANC").step(NEVER)
     assert outbox.states("ORTHANC") == {"done": 1}
     assert len(orthanc.instances()) == 1
     srnode("echo", "ORTHANC", "-c", tmp_path / "node.toml")
@@ -176,7 +176,7 @@ def test_a_peer_with_another_certificate_gets_nothing_and_the_result_waits(
         peers = {"ORTHANC": outbox.settings.peers["ORTHANC"].model_copy(update={"host": "localhost"})}
         outbox.settings = outbox.settings.model_copy(update={"peers": peers})
     outbox.put(1, "ORTHANC")
-    outbox.lane("ORTHANC").step(NEVER)
+    outbox.worker("ORTHANC").step(NEVER)
     assert outbox.states("ORTHANC") == {"ready": 1}
     assert orthanc.instances() == []
     outbox.close()

@@ -140,7 +140,7 @@ def test_a_file_that_may_not_be_read_holds_up_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     outbox, folder, look = with_two_files(tmp_path)
-    monkeypatch.setattr("dicom_sr_node.receive.watched._may_be_taken", lambda path: path.name != "a.dcm")
+    monkeypatch.setattr("dicom_sr_node.receive.watched_folder._may_be_taken", lambda path: path.name != "a.dcm")
     for _ in range(4):
         look.look(lambda *arguments: 1)
     assert [path.name for path in folder.iterdir()] == ["a.dcm"]

@@ -169,7 +169,7 @@ class Outbox:
         self.store.jobs.done(job, JobResult((kept,), {}))
         return result
 
-    def lane(self, name: str) -> DestinationWorker:
+    def worker(self, name: str) -> DestinationWorker:
         return destination_worker(self.settings, RoleContext(self.store, self.spool, "d"), name)
 
     def states(self, name: str) -> dict[str, int]:
@@ -197,8 +197,8 @@ def _node_toml(folder: Path, peers: dict[str, int], more: str, port: int) -> str
         "enabled = false",
         "[work]",
         "lease_s = 5",
-        "retry_first_s = 1",
-        "retry_max_s = 2",
+        "retry_first_s = 1.0",
+        "retry_max_s = 2.5",
         "[delivery]",
         "retry_first_s = 0.5",
         "retry_max_s = 2",

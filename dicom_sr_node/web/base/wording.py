@@ -20,9 +20,10 @@ _SENTENCES = {
 
 def sentence(outcome: ActionOutcome) -> str:
     """Raises NotFound, with the sentence, where the image's state did not allow it."""
-    if outcome.outcome is Outcome.SENDING:
+    if outcome.deliveries:
+        how = "again, the same bytes" if outcome.outcome is Outcome.SENDING_AGAIN else "at once"
         count = outcome.deliveries
-        return "1 delivery is tried at once." if count == 1 else f"{count} deliveries are tried at once."
+        return f"1 delivery is tried {how}." if count == 1 else f"{count} deliveries are tried {how}."
     if outcome.is_refused:
         raise NotFound(_SENTENCES[outcome.outcome])
     return _SENTENCES[outcome.outcome]

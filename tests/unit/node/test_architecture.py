@@ -236,7 +236,7 @@ BROAD = {  # how many excepts of a file catch everything, and why any fault has 
     "dicom_sr_node.network.guard": 3,  # ends one association
     "dicom_sr_node.network.requests": 1,  # ends one connection
     "dicom_sr_node.pixels.sandbox": 1,  # whatever a damaged file makes a library raise is one image's end
-    "dicom_sr_node.receive.scp": 3,  # a fault of ours is not told as a fault of the image; one cleans up
+    "dicom_sr_node.receive.scp": 4,  # a fault of ours is not told as a fault of the image; one cleans up
     "dicom_sr_node.runtime.loop": 1,  # carries a thread's fault to where it ends the process
     "dicom_sr_node.spool": 2,  # cleans up and raises again
     "dicom_sr_node.tools.upscale": 1,  # a bad file never ends the others

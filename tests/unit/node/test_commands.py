@@ -18,6 +18,10 @@ from support.images import image, save
 from support.node import Node
 from support.tools import ENVIRONMENT, shared, srnode
 
+from dicom_sr_node import cli
+from dicom_sr_node.commands import config as config_commands
+from dicom_sr_node.commands.lazy import Lazy
+from dicom_sr_node.commands.lazy import load as load_command
 from dicom_sr_node.pixels.sandbox import DecoderProcess
 from dicom_sr_node.verify.verification import verify
 from model.consistency import block_sums
@@ -252,3 +256,11 @@ def test_a_shell_completes_commands_options_peers_and_weights(tmp_path: Path, wo
     program = Path(sys.executable).parent / "srnode"
     done = subprocess.run([program], env=ENVIRONMENT | asked, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == expected
+
+
+@pytest.mark.parametrize("table", [cli.COMMANDS, config_commands.COMMANDS], ids=["srnode", "srnode config"])
+def test_the_list_of_commands_says_what_each_says_of_itself(table: dict[str, Lazy]) -> None:
+    """And every command can be imported."""
+    for name, command in table.items():
+        own = " ".join((load_command(command).help or "").split())
+        assert own.startswith(command.help.rstrip(".")), name

@@ -163,3 +163,18 @@ def test_a_run_on_dicom_files(config_file: Path, tmp_path: Path) -> None:
     (root / "broken.dcm").write_bytes(shared("dicom", "broken-j2k-codestream.dcm").read_bytes())
     run = train(config_file, f"data.root={root}")
     assert run.lines()[-1]["views"]["whole"]["bicubic"]["psnr"] > 20
+
+
+@pytest.mark.parametrize("high_bit", [11, 15])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_dicom_is_read_as_the_node_reads_it(tmp_path: Path, high_bit: int, inverted: bool) -> None:
+    """Also where the twelve bits of a value lie at the upper end of its cell."""
+    drawn = phantom.draw(64)
+    ds = phantom.dicom(drawn, inverted=inverted)
+    stored = ds.pixel_array
+    ds.HighBit = high_bit
+    ds.PixelData = (stored.astype(np.uint16) << (high_bit - 11)).tobytes()
+    ds.save_as(tmp_path / "x.dcm", enforce_file_format=True)
+    gray = pictures.read_gray(tmp_path / "x.dcm")
+    assert gray.peak == 4095
+    assert np.array_equal(gray.pixels, drawn)
