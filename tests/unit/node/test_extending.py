@@ -192,7 +192,7 @@ class ShelfDestination:
 
 def test_another_way_out_is_a_section_and_a_class(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sections.SECTIONS, "shelves", Shelf)
-    monkeypatch.setitem(table.DESTINATIONS, Shelf, ShelfDestination)
+    monkeypatch.setitem(table.DESTINATIONS, Shelf, ShelfDestination)  # type: ignore[misc]
     config, folder = tmp_path / "node.toml", tmp_path / "shelf"
     config.write_text(
         f'[node]\ndata_dir = "{tmp_path / "var"}"\n[shelves.WOOD]\nfolder = "{folder}"\n'
