@@ -94,7 +94,7 @@ def test_a_peer_that_never_reports_is_asked_again_under_a_new_uid_for_as_long_as
 
 
 def test_where_commitment_is_optional_silence_ends_after_three_requests(node: Node, outbox: Outbox) -> None:
-    node.change("required", "optional")
+    node.change('commitment = "required"', 'commitment = "optional"')
     outbox.settings = node.settings
     outbox.put(1, "ARCHIVE")
     with started(archive(node, "never")) as pacs:
@@ -152,7 +152,7 @@ def test_required_where_the_peer_does_not_offer_it_ends_dead_and_optional_done(n
             lane.step(NEVER)
             outbox.due()
         assert outbox.states("ARCHIVE") == {"dead": 1}
-        node.change("required", "optional")
+        node.change('commitment = "required"', 'commitment = "optional"')
         outbox.settings = node.settings
         outbox.put(2, "ARCHIVE")
         outbox.worker("ARCHIVE").step(NEVER)

@@ -112,7 +112,7 @@ def test_a_worker_or_sender_killed_at_any_point_makes_and_sends_one_result(
     url = request.getfixturevalue("postgres").url() if kind == "postgresql" else ""
     with started(Archive(commits="same")) as archive:
         node = Node.configure(tmp_path, peers={"ARCHIVE": archive.port}, database_url=url)
-        node.change("retry_max_s = 2", "retry_max_s = 2\nconnect_timeout_s = 1\nresponse_timeout_s = 2")
+        node.change("retry_first_s = 0.5", "retry_first_s = 0.5\nconnect_timeout_s = 1\nresponse_timeout_s = 2")
         node.start(failpoint=f"{point}:kill")
         try:
             node.storescu(save(image(32), tmp_path / "a.dcm"))

@@ -137,7 +137,7 @@ def test_chaos(tmp_path: Path, database_url: str, minutes: float, row: Row) -> N
         peers = {"ORTHANC": orthanc.port, "FAULTY": faulty.port}
         node = Node.configure(tmp_path, peers=peers, database_url=database_url, port=port)
         node.change('ae_title = "ORTHANC"', 'ae_title = "ORTHANC"\ncommitment = "required"')
-        node.change("retry_max_s = 2", "retry_max_s = 2\nresponse_timeout_s = 10\ncommitment_wait_s = 20")
+        node.change("retry_first_s = 0.5", "retry_first_s = 0.5\nresponse_timeout_s = 10\ncommitment_wait_s = 20")
         node.change("lease_s = 5", "lease_s = 10")
         node.start()
         until = time.monotonic() + minutes * 60

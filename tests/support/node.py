@@ -66,9 +66,9 @@ class Node:
         return cls(config, load(config, {}), folder / "node.log")
 
     def change(self, old: str, new: str) -> None:
-        """Edit the configuration of a node that does not run."""
+        """Edit the configuration of a node that does not run; `old` stands in one section only."""
         text = self.config.read_text()
-        assert old in text
+        assert text.count(old) == 1, (old, text)
         self.config.write_text(text.replace(old, new))
         self.settings = load(self.config, {})
 
