@@ -13,10 +13,11 @@ import pytest
 from pynetdicom import AE
 from sqlalchemy import delete, select, update
 from support.archive import Archive
+from support.command import srnode
 from support.images import image, save
 from support.node import Node, Outbox
 from support.orthanc import Orthanc
-from support.tools import free_port, run, srnode, started, wait_until
+from support.tools import free_port, run, started, wait_until
 
 from dicom_sr_node.domain.records import JobState
 from dicom_sr_node.store import tables

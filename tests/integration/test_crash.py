@@ -125,7 +125,8 @@ def test_altered_weights_stop_the_work_but_not_the_receiving(tmp_path: Path) -> 
     original = checkpoint.find("xr-lite")
     weights.write_bytes(original.read_bytes()[:-1] + b"\0")
     weights.with_suffix(".json").write_text(original.with_suffix(".json").read_text())
-    node = Node.configure(tmp_path, more=f"[model]\nname = {json.dumps(str(weights))}")
+    node = Node.configure(tmp_path)
+    node.change('"xr-lite"', json.dumps(str(weights)))
     with started(node):
         node.storescu(save(image(), tmp_path / "a.dcm"))
         wait_until(lambda: "is not what its card describes" in node.log.read_text(), 60, "the refusal of the weights")

@@ -9,10 +9,11 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from support.archive import Archive
+from support.command import srnode
 from support.images import image, save
 from support.node import Node
 from support.orthanc import Orthanc
-from support.tools import free_port, need, run, shared, srnode, started, wait_until
+from support.tools import free_port, need, run, shared, started, wait_until
 
 from dicom_sr_node.dicom import syntaxes
 from dicom_sr_node.domain.records import JobState

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import update
+from support.command import srnode
 from support.images import image, save
 from support.node import Node, Outbox
-from support.tools import run, srnode
+from support.tools import run
 
 from dicom_sr_node import retention
 from dicom_sr_node.config.node import RetentionSettings

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 from support.archive import Archive
+from support.command import srnode
 from support.images import image, save
 from support.node import Node
 from support.postgres import Postgres
-from support.tools import ENVIRONMENT, run, srnode, started, wait_until
+from support.tools import ENVIRONMENT, run, started, wait_until
 
 from dicom_sr_node.domain.records import JobState
 from dicom_sr_node.runtime import failpoints

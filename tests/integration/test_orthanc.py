@@ -55,9 +55,11 @@ def test_each_eligible_image_reaches_orthanc_once_in_one_derived_series(
 
 
 def test_a_real_compressed_radiograph_reaches_orthanc(tmp_path: Path, orthanc: Orthanc, reader: DecoderProcess) -> None:
-    source = shared("dicom", "cr-dental-modality-lut.dcm")  # JPEG lossless
-    more = "[model]\nmax_output_megapixels = 13"  # x2, to be quick
-    with started(Node.configure(tmp_path, peers={"ORTHANC": orthanc.port}, more=more)) as node:
+    source = shared("dicom", "mg-overlay-out-of-bounds.dcm")  # JPEG lossless, one megapixel
+    node = Node.configure(tmp_path, peers={"ORTHANC": orthanc.port})
+    node.change("[model]\n", "[model]\nmax_output_megapixels = 5\n")  # x2, to be quick
+    node.change('name = "all"', 'name = "all"\nmatch.modality = ["MG"]')
+    with started(node):
         node.storescu(source, options=("-xs",))
         jobs = node.wait(jobs=1)
     assert [job["state"] for job in jobs] == ["done"]

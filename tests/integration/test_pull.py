@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from pydicom.uid import generate_uid
+from support.command import srnode
 from support.images import image, save
 from support.node import Node
 from support.orthanc import Orthanc
-from support.tools import free_port, run, srnode, started
+from support.tools import free_port, run, started
 
 from dicom_sr_node.deliver.destinations.table import local_entity
 from dicom_sr_node.domain.records import JobState

@@ -16,9 +16,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, 
 from pynetdicom import AE, build_context
 from pynetdicom.dimse_primitives import C_STORE
 from support.archive import Archive
+from support.command import srnode
 from support.images import image, save
 from support.node import Node, store_of
-from support.tools import need, run, srnode, wait_until
+from support.tools import need, run, wait_until
 
 from dicom_sr_node.dicom import header
 from dicom_sr_node.domain.records import JobState

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from pynetdicom import AE
 from support.archive import Archive
+from support.command import srnode
 from support.images import image
 from support.node import Node
-from support.tools import free_port, run, srnode, started, wait_until
+from support.tools import free_port, run, started, wait_until
 
 from dicom_sr_node.domain.records import JobState
 

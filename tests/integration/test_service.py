@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from support.archive import Archive
+from support.command import srnode
 from support.images import image, save
 from support.node import Node
-from support.tools import free_port, srnode, started, wait_until
+from support.tools import free_port, started, wait_until
 
 from dicom_sr_node.domain.errors import NodeError, NotFound
 from dicom_sr_node.domain.records import JobState, OutputKind

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from support.certificates import Authority
 from support.certificates import section as secure
+from support.command import srnode
 from support.images import image, save
 from support.node import Node, Outbox
 from support.orthanc import Orthanc
-from support.tools import free_port, srnode, started
+from support.tools import free_port, started
 
 from dicom_sr_node.deliver.destinations.table import destination
 from dicom_sr_node.domain.diagnosis import Verdict

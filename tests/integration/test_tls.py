@@ -17,10 +17,11 @@ from xml.etree import ElementTree as Xml
 import pytest
 from pynetdicom import AE, Association
 from support.certificates import Authority, context, section
+from support.command import srnode
 from support.images import image, save
 from support.node import Node, Outbox
 from support.orthanc import Orthanc
-from support.tools import free_port, need, run, srnode, started, wait_until
+from support.tools import free_port, need, run, started, wait_until
 
 from dicom_sr_node.audit.forwarder import AuditForwarder, forward_one
 from dicom_sr_node.audit.messages import AuditMessages

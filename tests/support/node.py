@@ -18,8 +18,9 @@ from typing import Any
 from pydicom import Dataset
 from pynetdicom import AE
 from sqlalchemy import update
+from support.command import srnode
 from support.images import image
-from support.tools import ENVIRONMENT, free_port, need, run, srnode, wait_until
+from support.tools import ENVIRONMENT, free_port, need, run, wait_until
 
 from dicom_sr_node.app.deliver import destination_worker
 from dicom_sr_node.config.loading import load
@@ -195,6 +196,8 @@ def _node_toml(folder: Path, peers: dict[str, int], more: str, port: int) -> str
         f"port = {port}",
         "[web]",
         "enabled = false",
+        "[model]",
+        'name = "xr-lite"',  # the same on every machine: "auto" depends on the processor
         "[work]",
         "lease_s = 5",
         "retry_first_s = 1.0",

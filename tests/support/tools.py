@@ -7,7 +7,6 @@ import random
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,14 +80,13 @@ def run(*command: str | Path, check: bool = True, **options: Any) -> subprocess.
         errors="replace",
         **options,
     )
-    assert not check or done.returncode == 0, (
-        f"{command[0]} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-    )
+    return ended_well(done, check)
+
+
+def ended_well(done: subprocess.CompletedProcess[str], check: bool = True) -> subprocess.CompletedProcess[str]:
+    """The same, once its exit code is looked at."""
+    assert not check or done.returncode == 0, f"{done.args} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done
-
-
-def srnode(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return run(sys.executable, "-m", "dicom_sr_node", *arguments, check=check)
 
 
 @contextmanager

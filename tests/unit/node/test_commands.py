@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom import dcmread
 from support.archive import Archive
+from support.command import srnode
 from support.images import image, save
 from support.node import Node
-from support.tools import ENVIRONMENT, shared, srnode
+from support.tools import ENVIRONMENT, shared
 
 from dicom_sr_node import cli
 from dicom_sr_node.commands import config as config_commands
@@ -24,6 +25,7 @@ from dicom_sr_node.commands.lazy import Lazy
 from dicom_sr_node.commands.lazy import load as load_command
 from dicom_sr_node.pixels.sandbox import DecoderProcess
 from dicom_sr_node.verify.verification import verify
+from model import torch_backend
 from model.consistency import block_sums
 
 COMMANDS = [
@@ -93,7 +95,7 @@ def test_config_show_tells_the_effective_values(tmp_path: Path) -> None:
 
 def test_models_are_listed_and_verified() -> None:
     rows = json.loads(srnode("models", "ls", "--json").stdout)
-    assert "xr-lite" in [row["name"] for row in rows if row["auto"]]
+    assert [row["name"] for row in rows if row["auto"]] == [torch_backend.default_name("auto")]
     assert "PASS  xr-lite" in srnode("models", "verify").stdout
     done = srnode("models", "verify", "nonsense", check=False)
     assert done.returncode == 1

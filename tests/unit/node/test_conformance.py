@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from support.tools import ROOT, srnode
+from support.command import srnode
+from support.tools import ROOT
 
 from dicom_sr_node.derive import policy
 from dicom_sr_node.dicom import statuses, syntaxes

@@ -17,9 +17,10 @@ from pydicom import Dataset
 from pydicom.dataelem import DataElement
 from pynetdicom import evt
 from support.archive import Archive
+from support.command import srnode
 from support.images import image, save
 from support.node import Node
-from support.tools import run, srnode, started, wait_until
+from support.tools import run, started, wait_until
 
 from dicom_sr_node.domain.records import JobState
 from dicom_sr_node.runtime import log

@@ -15,9 +15,10 @@ from pydicom import dcmread
 from pydicom.dataset import FileDataset
 from pydicom.uid import UID
 from support.archive import Archive
+from support.command import srnode
 from support.images import image, process, save, set_pixels, upscale
 from support.node import Node
-from support.tools import srnode, started
+from support.tools import started
 
 from dicom_sr_node.domain.errors import Skipped
 from dicom_sr_node.domain.records import OutputKind, SkipReason

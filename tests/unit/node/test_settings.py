@@ -13,7 +13,8 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 from support.archive import Archive
-from support.tools import ROOT, free_port, run, srnode
+from support.command import srnode
+from support.tools import ROOT, free_port, run
 
 from dicom_sr_node.config import reference
 from dicom_sr_node.config.destinations import Dicomweb, Peer

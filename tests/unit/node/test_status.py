@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.command import srnode
 from support.node import Node, Outbox
-from support.tools import srnode
 
 from dicom_sr_node.actions.actor import Actor
 from dicom_sr_node.actions.images import ActionOutcome, ImageAction, ImageActions, Outcome

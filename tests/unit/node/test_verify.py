@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
+from support.command import srnode
 from support.images import image, save, upscale
-from support.tools import srnode
 
 from dicom_sr_node.derive import label
 from dicom_sr_node.pixels.sandbox import DecoderProcess
