@@ -51,7 +51,7 @@ class Quality:
         return self.is_known_noise and (self.score is None or self.score <= TOLERATED_OCTAVES)
 
     @property
-    def told(self) -> str:
+    def sentence(self) -> str:
         """For people."""
         if not self.is_exact:
             return f"{self.wrong_blocks} blocks do not average to the source's stored value"
@@ -65,7 +65,7 @@ class Quality:
     @property
     def remark(self) -> str:
         """What a result that is sent although it is unusual says of itself."""
-        return "" if self.is_usual else f"UNUSUAL RESULT: {self.told}."
+        return "" if self.is_usual else f"UNUSUAL RESULT: {self.sentence}."
 
     @property
     def numbers(self) -> dict[str, Any]:

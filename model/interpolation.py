@@ -38,9 +38,9 @@ def bicubic(low: Tensor, scale: int) -> Tensor:
 def phases(scale: int) -> NDArray[np.float64]:
     """(scale, 2 * REACH + 1): for each place in a block, the weights of the low pixels around it."""
     keys = np.zeros((scale, _RING))
-    for place in range(scale):
+    for phase in range(scale):
         for tap in range(-3, 4):
-            keys[place, tap] = _keys(abs(tap - _centre(place, scale)))
+            keys[phase, tap] = _keys(abs(tap - _centre(phase, scale)))
     means = np.fft.fft(keys.mean(axis=0))  # bicubic, then block means
     exact = np.fft.ifft(np.fft.fft(keys, axis=1) / means, axis=1).real
     return np.roll(exact, REACH, axis=1)[:, : 2 * REACH + 1]
@@ -48,12 +48,12 @@ def phases(scale: int) -> NDArray[np.float64]:
 
 def phases_of_bicubic(scale: int) -> NDArray[np.float64]:
     """(4 * scale,): what one low pixel weighs in the high pixels around it, by bicubic alone."""
-    return np.array([_keys(abs(_centre(place, scale))) for place in range(-3 * scale // 2, 5 * scale // 2)])
+    return np.array([_keys(abs(_centre(phase, scale))) for phase in range(-3 * scale // 2, 5 * scale // 2)])
 
 
-def _centre(place: int, scale: int) -> float:
+def _centre(phase: int, scale: int) -> float:
     """Of a high pixel, in low pixels from the centre of the block that place 0 begins."""
-    return (place + 0.5) / scale - 0.5
+    return (phase + 0.5) / scale - 0.5
 
 
 def _keys(distance: float) -> float:

@@ -52,9 +52,9 @@ class Vgg19(nn.Module):
         names = _torchvision_keys() if torchvision else _PREFIX_KEYS
         known = {layer: key for layer, key in names.items() if f"{key}.weight" in state and f"{key}.bias" in state}
         if missing := [layer for layer in layers if layer not in known]:
-            held = ", ".join(known) or "no VGG19 layer at all"
+            known_names = ", ".join(known) or "no VGG19 layer at all"
             raise VggError(
-                f"{path} does not hold {missing[0]} (it holds {held}); choose from these, or give torchvision's "
+                f"{path} does not hold {missing[0]} (it holds {known_names}); choose from these, or give torchvision's "
                 "vgg19-dcbb9e9d.pth"
             )
         depth = 1 + max(LAYERS.index(layer) for layer in layers)
@@ -75,15 +75,15 @@ class Vgg19(nn.Module):
         """(N, 1 or 3, H, W) -> one (N, C, h, w) for each layer."""
         x = (image.expand(-1, 3, -1, -1) + 1) / 2  # RGB on [0, 1]
         x = F.conv2d(x, self.get_buffer("weight0"), self.get_buffer("bias0"))
-        found = []
+        features = []
         for index, layer in enumerate(LAYERS[: self._depth], 1):
             if index > 1 and layer.endswith("_1"):
                 x = F.max_pool2d(x, 2, ceil_mode=self._prefix)
             x = _reflected(x) if self._prefix else F.pad(x, (1, 1, 1, 1))
             x = F.relu(F.conv2d(x, self.get_buffer(f"weight{index}"), self.get_buffer(f"bias{index}")))
             if layer in self.layers:
-                found.append(x)
-        return found
+                features.append(x)
+        return features
 
 
 def _shapes() -> list[tuple[int, ...]]:

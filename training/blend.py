@@ -31,22 +31,22 @@ class Blend:
     @torch.no_grad()
     def apply(self, generator: SuperResolver, began: str) -> dict[str, Any]:
         """Change a generator, trained from the weights `began`; returns what its card says. Raises CheckpointError."""
-        scale, told = generator.config.scale, asdict(self)
+        scale, recipe = generator.config.scale, asdict(self)
         if self.onto:
             start, _ = checkpoint.load(checkpoint.find(began))
             other, card = checkpoint.load(checkpoint.find(self.onto))
             for part, first, target in zip(*map(_weights, (generator, start[scale], other[scale])), strict=True):
                 part.copy_(target + self.share * (part - first))
-            told["onto"] = card.identity
+            recipe["onto"] = card.identity
         if self.mix:
             other, card = checkpoint.load(checkpoint.find(self.mix))
             for part, target in zip(*map(_weights, (generator, other[scale])), strict=True):
                 part.lerp_(target, self.mixed)
-            told["mix"] = card.identity
+            recipe["mix"] = card.identity
         convolutions = [layer for layer in generator.modules() if isinstance(layer, nn.Conv2d)]
         for part in convolutions[-1].parameters():
             part.mul_(self.last_layer)
-        return {key: value for key, value in told.items() if value != getattr(Blend, key)}
+        return {key: value for key, value in recipe.items() if value != getattr(Blend, key)}
 
 
 def read(text: str) -> tuple[int, Blend]:

@@ -60,9 +60,9 @@ def measure(
         if "physics" in parts:
             chosen = (cut or whole)[:: max(1, len(cut or whole) // RINGS)]
             pictures = [read_gray(path).pixels for path in chosen]
-            found = suite.examine(upscaler, pictures, "held-out parts at native resolution", _console.print)
-            update(file, physics=found.as_dict())
-            _console.print(f"{name}: {'passed' if found.passed else 'MISSES LIMITS'}")
+            examination = suite.examine(upscaler, pictures, "held-out parts at native resolution", _console.print)
+            update(file, physics=examination.as_dict())
+            _console.print(f"{name}: {'passed' if examination.passed else 'MISSES LIMITS'}")
 
 
 def _evaluation(

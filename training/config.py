@@ -235,39 +235,41 @@ def _type_for(family: str) -> type[TrainingConfig]:
 
 def _mistakes(config: TrainingConfig) -> list[str]:
     """What no single key shows."""
-    found = []
+    mistakes = []
     scale, data, adversarial = config.generator.scale, config.data, config.adversarial
     if not config.steps:
-        found.append("content.steps and adversarial.steps are both 0: there is nothing to train")
+        mistakes.append("content.steps and adversarial.steps are both 0: there is nothing to train")
     for key, size in (("data.crop", data.crop), ("data.whole_size", data.whole_size)):
         if size % scale:
-            found.append(f"{key} = {size} must be a multiple of generator.scale = {scale}")
+            mistakes.append(f"{key} = {size} must be a multiple of generator.scale = {scale}")
     if data.crop > data.whole_size and data.whole_share + data.fit_share:
-        found.append(f"data.crop = {data.crop} exceeds data.whole_size = {data.whole_size}")
+        mistakes.append(f"data.crop = {data.crop} exceeds data.whole_size = {data.whole_size}")
     if (taken := data.whole_share + data.fit_share + data.phantom_share) > 1 + 1e-9:
-        found.append(f"data.whole_share, fit_share and phantom_share together are {taken:g}; they must not exceed 1")
+        mistakes.append(f"data.whole_share, fit_share and phantom_share together are {taken:g}; they must not exceed 1")
     if sum(isinstance(step, SHRINKING) for step in config.degrade) != 1:
-        found.append('degrade must hold exactly one of "area_mean" and "bicubic"')
+        mistakes.append('degrade must hold exactly one of "area_mean" and "bicubic"')
     for key, stage in (("content", config.content), ("adversarial", adversarial)):
         if stage.steps and stage.batch % config.accumulate:
-            found.append(f"accumulate = {config.accumulate} must divide {key}.batch = {stage.batch}")
+            mistakes.append(f"accumulate = {config.accumulate} must divide {key}.batch = {stage.batch}")
     if config.inference.tile <= 2 * config.inference.overlap:
-        found.append(
+        mistakes.append(
             f"inference.tile = {config.inference.tile} must exceed twice inference.overlap = {config.inference.overlap}"
         )
     if adversarial.steps and data.crop < 16:
-        found.append(f"data.crop = {data.crop}: the critic needs at least 16 pixels")
+        mistakes.append(f"data.crop = {data.crop}: the critic needs at least 16 pixels")
     if unknown := [layer for layer in adversarial.perceptual_layers if layer not in LAYERS]:
-        found.append(f"adversarial.perceptual_layers: VGG19 has no {unknown[0]!r}; its layers are {', '.join(LAYERS)}")
+        mistakes.append(
+            f"adversarial.perceptual_layers: VGG19 has no {unknown[0]!r}; its layers are {', '.join(LAYERS)}"
+        )
     if adversarial.steps and adversarial.perceptual_weight and config.generator.channels not in (1, 3):
-        found.append(f"generator.channels = {config.generator.channels}: VGG19 sees 1 or 3")
+        mistakes.append(f"generator.channels = {config.generator.channels}: VGG19 sees 1 or 3")
     if adversarial.steps and adversarial.perceptual_weight and adversarial.vgg is None:
-        found.append(
+        mistakes.append(
             f"adversarial.perceptual_weight = {adversarial.perceptual_weight} needs adversarial.vgg, the path of "
             "torchvision's vgg19-dcbb9e9d.pth (https://download.pytorch.org/models/vgg19-dcbb9e9d.pth); or train "
             "without the perceptual loss: adversarial.perceptual_weight = 0"
         )
-    return found
+    return mistakes
 
 
 def _change(values: dict[str, Any], setting: str) -> None:

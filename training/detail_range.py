@@ -23,15 +23,15 @@ DEPTH = 16  # what an image of 8 bits is multiplied by: noise of a deeper detect
 
 def measure(upscaler: Upscaler, paths: Sequence[Path]) -> dict[str, list[Usual]]:
     """The least and the greatest share of added detail, by scale and noise. Raises ValueError without an image."""
-    found: dict[int, list[tuple[float, float]]] = {scale: [] for scale in upscaler.scales}
+    shares_at: dict[int, list[tuple[float, float]]] = {scale: [] for scale in upscaler.scales}
     for path in paths:
         for low in _lows(path):
-            for scale, shares in found.items():
+            for scale, shares in shares_at.items():
                 added = detail.added(upscaler.upscale(low, scale), low)
                 shares.append((added.noise_share, added.share))
-    if not all(found.values()):
+    if not all(shares_at.values()):
         raise ValueError("there is no image to measure on")
-    return {str(scale): list(_levels(shares)) for scale, shares in found.items()}
+    return {str(scale): list(_levels(shares)) for scale, shares in shares_at.items()}
 
 
 def _levels(shares: Sequence[tuple[float, float]]) -> Iterator[Usual]:

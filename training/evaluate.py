@@ -39,12 +39,12 @@ _upscalers: dict[str, Upscaler] = {}  # of this process
 
 def generators(names: Sequence[str], device: str) -> dict[str, Upscaler]:
     """The weights to measure, by the name of their card. Raises CheckpointError."""
-    found: dict[str, Upscaler] = {}
+    upscalers: dict[str, Upscaler] = {}
     for name in names:
         upscaler = Upscaler.load(name, device)
         card = upscaler.card
-        found[f"{card.name} {card.sha256[:8]}" if card.name in found else card.name] = upscaler
-    return found
+        upscalers[f"{card.name} {card.sha256[:8]}" if card.name in upscalers else card.name] = upscaler
+    return upscalers
 
 
 def measure(
@@ -68,7 +68,7 @@ def _measure(
     root: Path,
     pool: ProcessPoolExecutor | None,
 ) -> report.Report:
-    tables, told = [], set[str]()
+    tables, unmeasured = [], set[str]()
     for question in questions:
         names = tuple(name for name, upscaler in upscalers.items() if question.scale in upscaler.scales)
         if not names:
@@ -78,13 +78,13 @@ def _measure(
         rows = []
         for row in track(results, f"{question}", total=len(paths), console=Console(stderr=True)):
             if isinstance(row, str):
-                told.add(row)
+                unmeasured.add(row)
             else:
                 rows.append(row)
         if not rows:
-            raise ConfigError(f"{root}: none of its images can be measured; the first: {min(told)}")
+            raise ConfigError(f"{root}: none of its images can be measured; the first: {min(unmeasured)}")
         tables.append(report.Measured(question, names, rows))
-    for line in sorted(told):
+    for line in sorted(unmeasured):
         Console(stderr=True).print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
     return report.Report({name: upscaler.card for name, upscaler in upscalers.items()}, tables)
 

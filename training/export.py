@@ -34,10 +34,10 @@ def export(
     generators: checkpoint.Generators = {}
     training: dict[str, Any] = {}
     for run in runs:
-        found, card = checkpoint.load(_weights(run, chosen))
+        trained, card = checkpoint.load(_weights(run, chosen))
         (scale,) = card.scales
         done = card.training["steps_done"]
-        generators[scale] = found[scale]
+        generators[scale] = trained[scale]
         training[f"x{scale}"] = {
             **run.origin,
             "steps_done": done,
@@ -79,8 +79,8 @@ def _weights(run: Run, chosen: str) -> Path:
     steps = [name for name in known if name.startswith("step-")]
     name = chosen or max(steps, key=lambda step: int(step.removeprefix("step-")), default="")
     if name not in known:
-        told = ", ".join(known) or "none yet; train longer"
-        raise ConfigError(f"{run.folder} has no checkpoint {name!r}; it has {told}")
+        choices = ", ".join(known) or "none yet; train longer"
+        raise ConfigError(f"{run.folder} has no checkpoint {name!r}; it has {choices}")
     return folder / name / f"{run.config.name}{checkpoint.SUFFIX}"
 
 

@@ -51,8 +51,8 @@ class RunLogger:
         self._kept: dict[str, Any] = kept
         self._pending: list[dict[str, float]] = kept["pending"]
         columns = (TextColumn("{task.fields[stage]}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, TextColumn("{task.fields[told]}"), console=console)
-        self._task = self._progress.add_task("", total=run.config.steps, completed=trainer.step, stage="", told="")
+        self._progress = Progress(*columns, TextColumn("{task.fields[news]}"), console=console)
+        self._task = self._progress.add_task("", total=run.config.steps, completed=trainer.step, stage="", news="")
         self._measured = ""
         self._saved = trainer.step
 
@@ -93,11 +93,11 @@ class RunLogger:
 
     def _log(self, stage: str) -> None:
         names = self._pending[-1]
-        means = {name: fmean(told[name] for told in self._pending if name in told) for name in names}
+        means = {name: fmean(losses[name] for losses in self._pending if name in losses) for name in names}
         self._pending.clear()
         self._run.log(self._trainer.step, stage=stage, losses=means)
-        told = " ".join(f"{name} {value:.4g}" for name, value in means.items())
-        self._progress.update(self._task, told=f"{self._measured} {told}")
+        shown = " ".join(f"{name} {value:.4g}" for name, value in means.items())
+        self._progress.update(self._task, news=f"{self._measured} {shown}")
 
     def _checkpoint(self, stage: str) -> None:
         step, trainer = self._trainer.step, self._trainer
@@ -205,7 +205,7 @@ def _load(config: TrainingConfig, processes: ProcessGroup) -> tuple[list[Radiogr
     validation, also = images.load(divided.validation, config.data)
     for line in [*skipped, *also]:
         _say(line, style="yellow")
-    _say(divided.told)
+    _say(divided.how)
     _say(f"{len(training)} images to train on, {len(validation)} of held-out patients to validate on")
     return training, validation
 
@@ -245,13 +245,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with joined(_device(config)) as processes:
             fit(config, run, processes, config.steps if options.until is None else min(options.until, config.steps))
     except ConfigError as error:
-        return _told(f"training: {error}", 3)
+        return _failed(f"training: {error}", 3)
     except OSError as error:
-        return _told(f"training: {error}", 1)
+        return _failed(f"training: {error}", 1)
     except Diverged as error:
-        return _told(f"training stopped: {error}", 1)
+        return _failed(f"training stopped: {error}", 1)
     except Stopped as stopped:
-        return _told(f"training {stopped}", INTERRUPTED)
+        return _failed(f"training {stopped}", INTERRUPTED)
     return 0
 
 
@@ -267,7 +267,7 @@ def _say(text: str, style: str | None = None) -> None:
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def _told(text: str, code: int) -> int:
+def _failed(text: str, code: int) -> int:
     """Each process says its own: what stops one of several machines is told there alone."""
     rank = os.environ.get("RANK", "0")
     print(text if rank == "0" else f"process {rank}: {text}", file=sys.stderr)

@@ -19,10 +19,10 @@ def grow(small: SuperResolver, config: ArchitectureConfig) -> SuperResolver:
     """A generator of this configuration that computes what `small` computes. Raises ConfigError."""
     if small.config == config:
         return small
-    known, wanted = architectures.family_of(small.config), architectures.family_of(config)
-    if known != wanted or wanted not in GROWERS:
+    known, family = architectures.family_of(small.config), architectures.family_of(config)
+    if known != family or family not in GROWERS:
         raise ConfigError(
-            f"start.weights are of the family {known!r} and of another shape; this generator is of {wanted!r}: "
+            f"start.weights are of the family {known!r} and of another shape; this generator is of {family!r}: "
             f"only a smaller one of the same family can be grown, of {', '.join(GROWERS)}"
         )
-    return GROWERS[wanted](small, config)
+    return GROWERS[family](small, config)

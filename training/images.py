@@ -69,8 +69,8 @@ class Radiograph:
         return view in self.views
 
 
-def _opened(held: Pixels | Path) -> Pixels:
-    return np.load(held, mmap_mode="r") if isinstance(held, Path) else held
+def _opened(pixels: Pixels | Path) -> Pixels:
+    return np.load(pixels, mmap_mode="r") if isinstance(pixels, Path) else pixels
 
 
 def find_images(root: Path, option: str = "data.root") -> list[Path]:
@@ -87,11 +87,11 @@ def _files(root: Path) -> Iterator[Path]:
     """All files below a folder, through links too, but into no folder twice."""
     seen = set()
     for folder, folders, names in os.walk(root, followlinks=True):
-        place = os.path.realpath(folder)
-        if place in seen:
+        real = os.path.realpath(folder)
+        if real in seen:
             folders.clear()
             continue
-        seen.add(place)
+        seen.add(real)
         folders[:] = sorted(name for name in folders if not _is_hidden(name))
         yield from (path for name in names if not _is_hidden(name) and (path := Path(folder, name)).is_file())
 
@@ -183,8 +183,8 @@ def _views(path: Path, data: Data) -> tuple[View, ...]:
 
 def _read(path: Path, data: Data) -> Radiograph:
     gray = read_gray(path)
-    held = (gray.pixels, shrink(gray, data.whole_size), fit(gray, data.whole_size))
-    return Radiograph(path, Window.of(gray.pixels), gray.peak, gray.pixels.shape, held)
+    views = (gray.pixels, shrink(gray, data.whole_size), fit(gray, data.whole_size))
+    return Radiograph(path, Window.of(gray.pixels), gray.peak, gray.pixels.shape, views)
 
 
 def _cached(path: Path, data: Data, folder: Path) -> Radiograph:
@@ -192,23 +192,23 @@ def _cached(path: Path, data: Data, folder: Path) -> Radiograph:
     status = path.stat()
     name = f"{path.resolve()} {status.st_size} {status.st_mtime_ns} {data.whole_size}"
     key = hashlib.sha256(os.fsencode(name)).hexdigest()
-    held = tuple(folder / f"{key}.{view}.npy" for view in VIEWS)
-    told = folder / f"{key}.json"
-    values = _told(told) if all(file.exists() for file in held) else None
+    files = tuple(folder / f"{key}.{view}.npy" for view in VIEWS)
+    described = folder / f"{key}.json"
+    values = _description(described) if all(file.exists() for file in files) else None
     if values is None:
         image = _read(path, data)
         values = {"window": [image.window.dark, image.window.bright], "peak": image.peak, "shape": image.shape}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for file, pixels in zip(held, (image.pixels, image.whole, image.fit), strict=True):
+            for file, pixels in zip(files, (image.pixels, image.whole, image.fit), strict=True):
                 _write(file, partial(np.save, arr=pixels))
-            _write(told, lambda kept: kept.write(json.dumps(values).encode()))
+            _write(described, lambda kept: kept.write(json.dumps(values).encode()))
         except OSError as error:
             raise ConfigError(f"data.cache = {folder}: {error}") from error
-    return Radiograph(path, Window(*values["window"]), values["peak"], tuple(values["shape"]), held)
+    return Radiograph(path, Window(*values["window"]), values["peak"], tuple(values["shape"]), files)
 
 
-def _told(path: Path) -> dict[str, Any] | None:
+def _description(path: Path) -> dict[str, Any] | None:
     """What the cache says of an image, or None where it says nothing that can be read."""
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -227,5 +227,5 @@ def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
 
 def fingerprint(images: Sequence[Radiograph], root: Path) -> str:
     """Changes when an image comes, goes or gets another size or place below the root."""
-    told = "\n".join(f"{os.path.relpath(image.path, root)} {image.shape}" for image in images)
-    return hashlib.sha256(os.fsencode(told)).hexdigest()
+    listing = "\n".join(f"{os.path.relpath(image.path, root)} {image.shape}" for image in images)
+    return hashlib.sha256(os.fsencode(listing)).hexdigest()

@@ -80,8 +80,8 @@ def gradient_penalty(critic: Score, real: Tensor, fake: Tensor, share: Tensor | 
 def perceptual_loss(features: Callable[[Tensor], Sequence[Tensor]], result: Tensor, high: Tensor) -> Tensor:
     """Mean absolute difference of the features, summed over layers: -> () (Johnson et al. 2016, equation 2, in L1)."""
     with torch.no_grad():
-        wanted = features(high)
-    return torch.stack([(f - w).abs().mean() for f, w in zip(features(result), wanted, strict=True)]).sum()
+        originals = features(high)
+    return torch.stack([(f - w).abs().mean() for f, w in zip(features(result), originals, strict=True)]).sum()
 
 
 def squared_norm(weights: Iterable[Tensor]) -> Tensor:

@@ -49,9 +49,9 @@ def _check(small: GeneratorConfig, large: GeneratorConfig) -> None:
     }
     wrong = [key for key, right in values.items() if not right]
     if wrong:
-        told = ", ".join(f"{key} = {getattr(small, key)!r} to {getattr(large, key)!r}" for key in wrong)
+        pairs = ", ".join(f"{key} = {getattr(small, key)!r} to {getattr(large, key)!r}" for key in wrong)
         raise ConfigError(
-            f"start.weights cannot grow into this generator ({told}); a x4 generator without batch norm and attention "
+            f"start.weights cannot grow into this generator ({pairs}); a x4 generator without batch norm and attention "
             'and with tail "shuffle" grows into a wider one with tail "stages"; or train from the beginning'
         )
 
@@ -92,15 +92,15 @@ def _pass_through(large: Generator, known: nn.Module) -> None:
     stage holds four places for each channel; the first stage's channels are the fine places of the second.
     """
     first, second = cast(UpsamplingBlock, large.tail[0]), cast(LastStage, large.tail[1])
-    (weight, bias), (wanted, wanted_bias) = _kernel(first[0]), _kernel(known)
-    out, inside = wanted.shape[0] // 16, wanted.shape[1]
+    (weight, bias), (source_weight, source_bias) = _kernel(first[0]), _kernel(known)
+    out, inside = source_weight.shape[0] // 16, source_weight.shape[1]
     for value, row, column in product(range(out), range(4), range(4)):
-        place, fine = 2 * (row // 2) + column // 2, 2 * (row % 2) + column % 2
+        quarter, fine = 2 * (row // 2) + column // 2, 2 * (row % 2) + column % 2
         source = 16 * value + 4 * row + column
         for channel, sign in _pair(4 * value + fine):
-            weight[4 * channel + place] = 0
-            weight[4 * channel + place, :inside] = sign * wanted[source]
-            bias[4 * channel + place] = sign * wanted_bias[source]
+            weight[4 * channel + quarter] = 0
+            weight[4 * channel + quarter, :inside] = sign * source_weight[source]
+            bias[4 * channel + quarter] = sign * source_bias[source]
     for value, fine in product(range(out), range(4)):
         for channel, sign in _pair(value):
             _sum(second.widen, 4 * channel + fine, 4 * value + fine, sign, first[2])

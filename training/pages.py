@@ -41,7 +41,7 @@ def texts() -> dict[Path, str]:
 def filled(text: str) -> str:
     """A document with its blocks made anew."""
     return _BLOCK.sub(
-        lambda found: f"<!-- {found['name']} -->\n{BLOCKS[found['name']]()}\n<!-- /{found['name']} -->", text
+        lambda match: f"<!-- {match['name']} -->\n{BLOCKS[match['name']]()}\n<!-- /{match['name']} -->", text
     )
 
 
@@ -155,8 +155,8 @@ def _recipes() -> str:
             stages, stage = [], card.training[f"x{scale}"]
             while stage:
                 kind = "content" if stage["content"]["steps"] else "adversarial"
-                told = (stage[kind]["batch"], stage["data"]["crop"], stage["pixel"])
-                stages.append(f"{stage['name']}: {stage['steps_done']} ({kind}), " + ", ".join(map(str, told)))
+                settings = (stage[kind]["batch"], stage["data"]["crop"], stage["pixel"])
+                stages.append(f"{stage['name']}: {stage['steps_done']} ({kind}), " + ", ".join(map(str, settings)))
                 stage = stage.get("before")
             lines.append(_line([f"{card.name} x{scale}", "; then ".join(reversed(stages))]))
     return "\n".join(lines)

@@ -27,7 +27,7 @@ class Split:
 
     training: list[Path]
     validation: list[Path]
-    told: str  # how it was made
+    how: str  # it was made, for people
 
 
 def patient_of(path: Path, root: Path) -> str:
@@ -54,10 +54,10 @@ def held_out(paths: Iterable[Path], root: Path, percent: int) -> list[Path]:
 
     Raises ConfigError.
     """
-    found = [path for path in paths if not percent or is_validation(patient_of(path, root), percent)]
-    if not found:
+    chosen = [path for path in paths if not percent or is_validation(patient_of(path, root), percent)]
+    if not chosen:
         raise ConfigError(f"--held-out {percent}: no image below {root} belongs to a held-out patient")
-    return found
+    return chosen
 
 
 def _digest(patient: str) -> bytes:
@@ -127,7 +127,7 @@ def _by_folder(paths: list[Path], patients: dict[Path, str], root: Path) -> Spli
     elsewhere = {patients[path] for part in ("val", "test") for path in parts.get(part, [])}
     training = [path for path in parts.get("train", []) if patients[path] not in elsewhere]
     dropped = len(parts.get("train", [])) - len(training)
-    told = "split by the folders train/ and val/"
+    how = "split by the folders train/ and val/"
     if dropped:
-        told += f"; {dropped} images of train/ are left out: val/ or test/ hold images of the same patients"
-    return Split(training, parts.get("val", []), told)
+        how += f"; {dropped} images of train/ are left out: val/ or test/ hold images of the same patients"
+    return Split(training, parts.get("val", []), how)

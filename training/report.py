@@ -198,8 +198,8 @@ def markdown(table: Mapping[str, Any]) -> str:
     lines.append(_line(["---", *["---:"] * (1 + len(names))]))
     for source, values in table["sources"].items():
         gains = [values[name][BASELINE] for name in names]
-        told = [f"{g['psnr']:+.2f} dB, {g['not_below']:.0%} not below, worst {g['worst']:+.2f}" for g in gains]
-        lines.append(_line([source, str(values["images"]), *told]))
+        differences = [f"{g['psnr']:+.2f} dB, {g['not_below']:.0%} not below, worst {g['worst']:+.2f}" for g in gains]
+        lines.append(_line([source, str(values["images"]), *differences]))
     return "\n".join(lines) + "\n"
 
 

@@ -113,13 +113,13 @@ class Run:
     def lines(self) -> list[Line]:
         """All metrics, oldest first; a last line that a kill has torn is left out."""
         path = self.folder / METRICS
-        found = []
+        lines = []
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
             try:
-                found.append(json.loads(line))
+                lines.append(json.loads(line))
             except ValueError:
                 break
-        return found
+        return lines
 
     def rewind(self, step: int) -> None:
         """Forget what was logged after a step: a run that goes on from there says it again."""

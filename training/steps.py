@@ -45,9 +45,9 @@ def backward(
     totals: dict[str, Tensor] = {}
     for number, part in enumerate(batch.split(parts), 1):
         with quiet(objective) if number < parts else nullcontext():
-            found = objective(part, *more(part))
-            (found["loss"] / parts).backward()
-        for name, value in found.items():
+            losses = objective(part, *more(part))
+            (losses["loss"] / parts).backward()
+        for name, value in losses.items():
             totals[name] = totals.get(name, 0.0) + value.detach() / parts
     gradients = [parameter.grad for parameter in objective.parameters() if parameter.grad is not None]
     totals["gradient"] = torch.nn.utils.get_total_norm(gradients)

@@ -86,21 +86,21 @@ class Trainer:
     def advance(self, batches: Iterator[Batch]) -> dict[str, float]:
         """One step; returns its losses. Raises Diverged."""
         self.generator.train()
-        found = self._content_step(batches) if self.stage == "content" else self._adversarial_step(batches)
+        losses = self._content_step(batches) if self.stage == "content" else self._adversarial_step(batches)
         steps.follow(self.average, self.generator, self.config.average, self.step)
         self.step += 1
-        return found
+        return losses
 
     def _content_step(self, batches: Iterator[Batch]) -> dict[str, float]:
         for group in self.adam.param_groups:
             group["lr"] = steps.learning_rate(self.config.content, self.step)
         limit = self.config.content.gradient_limit
-        found = self.processes.mean(
+        losses = self.processes.mean(
             steps.backward(self.content_objective, self._next(batches), self.config.accumulate, limit=limit)
         )
-        steps.check(found, self.step, "lower content.learning_rate")
+        steps.check(losses, self.step, "lower content.learning_rate")
         self.adam.step()
-        return found
+        return losses
 
     def _adversarial_step(self, batches: Iterator[Batch]) -> dict[str, float]:
         if self.step == self.config.content.steps:
@@ -114,15 +114,15 @@ class Trainer:
             steps.check(judged, self.step, "lower adversarial.learning_rate", config.critic_limit)
             self.critic_adam.step()
         self.critic.requires_grad_(False)
-        found = self.processes.mean(
+        losses = self.processes.mean(
             steps.backward(
                 self.generator_objective, self._next(batches), parts, lambda part: (self.critic, self.features)
             )
         )
         self.critic.requires_grad_(True)
-        steps.check(found, self.step, "lower adversarial.learning_rate")
+        steps.check(losses, self.step, "lower adversarial.learning_rate")
         self.adversarial_adam.step()
-        return {**found, "critic_loss": judged["critic_loss"], "penalty": judged["penalty"]}
+        return {**losses, "critic_loss": judged["critic_loss"], "penalty": judged["penalty"]}
 
     def slope(self, batch: Batch) -> float:
         """The critic's mean slope between real and fake images, which the penalty holds near one."""

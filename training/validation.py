@@ -49,8 +49,8 @@ class Validation:
                 self._cases[view] = [_case(image, view, steps, self._scale) for image in chosen]
         self._beside = {view: {name: self._results(CLASSICAL[name], view) for name in BESIDE} for view in self._cases}
         self._means = {
-            view: {name: self._scores(results, view) for name, results in found.items()}
-            for view, found in self._beside.items()
+            view: {name: self._scores(results, view) for name, results in methods.items()}
+            for view, methods in self._beside.items()
         }
 
     def measure(self, ours: Mapping[str, Method]) -> tuple[dict[str, Any], dict[View, list[Pixels]]]:
@@ -58,13 +58,13 @@ class Validation:
 
         ours: the methods to measure, the first of them OURS.
         """
-        found: dict[str, Any] = {}
+        means: dict[str, Any] = {}
         pictures: dict[View, list[Pixels]] = {}
         for view, cases in self._cases.items():
             results = {name: self._results(method, view) for name, method in ours.items()}
             scores = {**{name: self._scores(images, view) for name, images in results.items()}, **self._means[view]}
             gains = np.array(scores[OURS]["psnr"]) - np.array(scores[LIMIT]["psnr"])
-            found[view] = {
+            means[view] = {
                 "images": len(cases),
                 "better": int((gains > 0).sum()),
                 "worst": float(gains.min()),
@@ -73,7 +73,7 @@ class Validation:
                 },
             }
             pictures[view] = results[list(ours)[-1]]
-        return {"views": found, "seen": in_words(found)}, pictures
+        return {"views": means, "seen": in_words(means)}, pictures
 
     def show(self, path: Path, results: Mapping[View, Sequence[Pixels]]) -> None:
         """A panel of a few images: low, classical, ours, high, and what ours is wrong by."""
@@ -121,7 +121,7 @@ def gain(means: Mapping[str, Any], other: str = LIMIT) -> float:
 
 def in_words(views: Mapping[str, Mapping[str, Any]]) -> str:
     """What a person would see in the panel, held against the best classical method."""
-    told = []
+    sentences = []
     for view, means in views.items():
         ours, limit = means.get(RAW, means[OURS]), means[LIMIT]
         above = gain(means)
@@ -135,8 +135,8 @@ def in_words(views: Mapping[str, Mapping[str, Any]]) -> str:
             seen = "edges a little sharper than back-projection's"
         else:
             seen = "edges and vessels clearly sharper than back-projection's"
-        told.append(
+        sentences.append(
             f"{view}: {seen}; {ours['detail']:.0%} of the original's fine detail "
             f"(back-projection {limit['detail']:.0%}); better on {means['better']} of {means['images']}"
         )
-    return ". ".join(told)
+    return ". ".join(sentences)

@@ -46,9 +46,9 @@ def serve(settings: Settings, config: Path | None, stop: Event, reload: Reload) 
 
     def alive() -> set[int]:
         """Our processes that have begun their work."""
-        mine = f"{locks.node_id(settings.node.data_dir)}/"
+        prefix = f"{locks.node_id(settings.node.data_dir)}/"
         try:
-            processes = [one for one in store.processes.ls() if one["name"].startswith(mine)]
+            processes = [one for one in store.processes.ls() if one["name"].startswith(prefix)]
         except SQLAlchemyError:
             return set()
         return {one["pid"] for one in processes if roles.NOT_LOADED not in one["note"]}

@@ -65,17 +65,17 @@ class AuditForwarder:
 
 def forward_one(outbox: AuditQueue, trail: AuditForwarder, slot: str) -> bool:
     """One message; False if there is none, or it must wait."""
-    held = outbox.claim(slot, _LEASE_S)
-    if held is None:
+    queued = outbox.claim(slot, _LEASE_S)
+    if queued is None:
         return False
     try:
         try:
-            trail.send(held.message)
+            trail.send(queued.message)
         except PeerUnreachable as error:
-            _log.error("audit message waits", extra={"why": error.told})
-            outbox.fail(held, str(error))
+            _log.error("audit message waits", extra={"why": error.message})
+            outbox.fail(queued, str(error))
             return False
-        outbox.done(held)
+        outbox.done(queued)
     except Fenced as error:
         _log.warning("fenced", extra={"why": error})
     return True

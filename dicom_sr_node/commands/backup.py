@@ -42,13 +42,13 @@ def backup(
     tell(as_json, done, f"{done.rows} rows and {done.files} files are in {folder}")
 
 
-def tell(as_json: bool, done: object, told: str) -> None:
+def tell(as_json: bool, done: object, message: str) -> None:
     missing: list[str] = vars(done)["missing"]
 
     def human() -> None:
         for line in missing:
             say(f"MISSING  {line}")
-        say(told)
+        say(message)
 
     show(as_json, vars(done), human)
     if missing:

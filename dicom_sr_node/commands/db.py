@@ -33,5 +33,5 @@ def db_upgrade(context: typer.Context, as_json: Json = False, config: Config = N
     before = database.revision(engine)[0]
     database.upgrade(engine)
     after = database.revision(engine)[0]
-    told = f"the schema is {after}" + (f", it was {before or 'none'}" if before != after else " already")
-    show(as_json, {"before": before, "after": after}, lambda: say(told))
+    message = f"the schema is {after}" + (f", it was {before or 'none'}" if before != after else " already")
+    show(as_json, {"before": before, "after": after}, lambda: say(message))

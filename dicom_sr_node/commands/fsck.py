@@ -36,7 +36,7 @@ def fsck(
     invariants = Invariants(open_store(settings, must_exist=True).engine)
     with Progress(console=errors, transient=True, disable=as_json or not errors.is_terminal) as bar:
         task = bar.add_task("reading", total=1.0)
-        found = checker.check(
+        findings = checker.check(
             Spool(settings.node.spool, "fsck"),
             invariants,
             quick=quick,
@@ -44,13 +44,13 @@ def fsck(
         )
 
     def human() -> None:
-        for line in found.violations:
+        for line in findings.violations:
             say(f"BROKEN  {line}")
-        for line in found.notes:
+        for line in findings.notes:
             say(f"note    {line}")
-        verdict = f"{len(found.violations)} promises broken" if found.violations else "clean"
-        say(f"{found.images} images, {found.results} results: {verdict}")
+        verdict = f"{len(findings.violations)} promises broken" if findings.violations else "clean"
+        say(f"{findings.images} images, {findings.results} results: {verdict}")
 
-    show(as_json, {"clean": not found.violations, **vars(found)}, human)
-    if found.violations:
+    show(as_json, {"clean": not findings.violations, **vars(findings)}, human)
+    if findings.violations:
         raise typer.Exit(FAILED)

@@ -112,8 +112,8 @@ def _checked(text: str) -> Settings:
     try:
         return Settings(**tomllib.loads(text))
     except (tomllib.TOMLDecodeError, ValidationError) as error:
-        told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise ConfigRefused(told) from error
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise ConfigRefused(reason) from error
 
 
 def _try(settings: Settings, peer: Peer, what: str) -> None:

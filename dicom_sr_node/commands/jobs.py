@@ -102,25 +102,25 @@ def jobs_ls(
 def jobs_show(context: typer.Context, job: int, as_json: Json = False, config: Config = None) -> None:
     """One job: its image, its result, where that went, and the journal of all that happened."""
     store = open_store(load(context, config), must_exist=True)
-    found = store.jobs.get(job)
+    record = store.jobs.get(job)
     outputs = store.outputs.of_job(job)
     deliveries = [(output, delivery) for output in outputs for delivery in store.deliveries.of_output(output.id)]
-    journal = store.instances.events(found.instance_id)
+    journal = store.instances.events(record.instance_id)
     value = {
-        "job": vars(found),
-        "image": vars(store.instances.get(found.instance_id)),
-        "quality": json.loads(found.quality) if found.quality else None,
+        "job": vars(record),
+        "image": vars(store.instances.get(record.instance_id)),
+        "quality": json.loads(record.quality) if record.quality else None,
         "outputs": [vars(output) for output in outputs],
         "deliveries": [vars(delivery) for _, delivery in deliveries],
         "journal": journal,
     }
 
     def human() -> None:
-        say(f"job {found.id}: {found.state}{f', {found.reason}' if found.reason else ''}")
+        say(f"job {record.id}: {record.state}{f', {record.reason}' if record.reason else ''}")
         for output in outputs:
             say(f"{output.kind} {output.sop_instance_uid}, x{output.scale} by {output.model}")
-        if found.quality:
-            say(f"quality: {', '.join(f'{name} {value}' for name, value in json.loads(found.quality).items())}")
+        if record.quality:
+            say(f"quality: {', '.join(f'{name} {value}' for name, value in json.loads(record.quality).items())}")
         for output, delivery in deliveries:
             say(f"{output.kind} to {delivery.destination}: {delivery.state} {delivery.reason}")
         for event in journal:
@@ -180,9 +180,9 @@ def jobs_export(
 
     def one(job: int) -> str:
         files = {f"job-{job}.dcm": spool.path("in", store.instances.get(store.jobs.get(job).instance_id).file)}
-        for made in store.outputs.of_job(job):
-            kind = "derived" if made.kind == OutputKind.IMAGE else made.kind.replace(" ", "-")
-            files[f"job-{job}-{kind}.dcm"] = spool.path("outbox", made.file)
+        for output_row in store.outputs.of_job(job):
+            kind = "derived" if output_row.kind == OutputKind.IMAGE else output_row.kind.replace(" ", "-")
+            files[f"job-{job}-{kind}.dcm"] = spool.path("outbox", output_row.file)
         try:
             for name, source in files.items():
                 write(output / name, source.read_bytes())

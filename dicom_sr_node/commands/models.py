@@ -131,21 +131,21 @@ def models_qa(
     settings = load(context, config)
     registry = registry_for(settings.node, settings.model, unproven=True)
     upscaler = registry.load(name, device.value, settings.model.precision)
-    found = examine(upscaler, data, errors.print)
+    examination = examine(upscaler, data, errors.print)
     if write:
-        prove(registry.find(registry.resolve(name, device.value)), found)
+        prove(registry.find(registry.resolve(name, device.value)), examination)
 
     def human() -> None:
-        for scale in found.scales:
+        for scale in examination.scales:
             shown = table(f"x{scale.scale}", "test", "known", "measured", "limit")
             for row in scale.rows:
                 limit = f"{row.sign} {row.limit:.3g}"
                 shown.add_row("PASS" if row.passed else "FAIL", row.test, row.known, f"{row.value:.4f}", limit)
             console.print(shown)
-        say(f"{upscaler.card.identity} {'passed' if found.passed else 'misses limits of'} the physics suite")
+        say(f"{upscaler.card.identity} {'passed' if examination.passed else 'misses limits of'} the physics suite")
 
-    show(as_json, found.as_dict(), human)
-    if not found.passed:
+    show(as_json, examination.as_dict(), human)
+    if not examination.passed:
         raise typer.Exit(FAILED)
 
 
@@ -162,8 +162,8 @@ def models_install(
     card = registry_for(settings.node, settings.model).install(weights)
     with contextlib.suppress(NotFound):  # no node has run here yet: there is no trail
         note(settings, open_store(settings, must_exist=True), f"installed weights {card.identity}")
-    told = f"{card.identity} is installed; next: srnode models shadow, canary or activate {card.name}"
-    show(as_json, card.as_dict(), lambda: say(told))
+    message = f"{card.identity} is installed; next: srnode models shadow, canary or activate {card.name}"
+    show(as_json, card.as_dict(), lambda: say(message))
 
 
 @cli.command("activate")
@@ -212,22 +212,22 @@ def models_canary(
 def models_compare(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
     """What each weights made lately, and the shadow beside what was sent."""
     service = open_store(load(context, config), must_exist=True).deployments
-    found = {"made": model_metrics.made(service.qualities()), "shadows": model_metrics.shadows(service.comparisons())}
+    metrics = {"made": model_metrics.made(service.qualities()), "shadows": model_metrics.shadows(service.comparisons())}
 
     def human() -> None:
-        for row in found["made"]:
+        for row in metrics["made"]:
             say(
                 f"{row['model']}: {row['images']} images, added detail {100 * (row['added_share'] or 0):.2f} % (median)"
             )
-        for row in found["shadows"]:
+        for row in metrics["shadows"]:
             say(
                 f"shadow {row['model']} beside {row['against']}: {row['images']} images, apart {row['apart_rms']:g} "
                 f"stored values (median of root mean squares), at most {row['apart_max']:g}"
             )
-        if not found["made"]:
+        if not metrics["made"]:
             say("nothing was made yet")
 
-    show(as_json, found, human)
+    show(as_json, metrics, human)
 
 
 def _act(

@@ -83,10 +83,10 @@ def say(text: str) -> None:
 
 def table(*headings: str) -> Table:
     """A plain table."""
-    made = Table(box=None, pad_edge=False)
+    grid = Table(box=None, pad_edge=False)
     for heading in headings:
-        made.add_column(heading)
-    return made
+        grid.add_column(heading)
+    return grid
 
 
 def who() -> str:

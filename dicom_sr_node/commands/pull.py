@@ -45,13 +45,15 @@ def pull(
     settings = load(context, config)
     target, store = peer_of(settings, peer), open_store(settings, must_exist=True)
     days = {"since": (since and f"{since:%Y%m%d}") or "", "until": (until and f"{until:%Y%m%d}") or ""}
-    wanted = pulling.StudyQuery(
+    query = pulling.StudyQuery(
         **days, modalities=tuple(modality or usual_modalities()), patient_id=patient_id, accession=accession
     )
-    found = pulling.find(local_entity(settings), target, wanted)
-    todo = pulling.missing(found, store.instances)
-    images = sum(series.images for series in todo)
-    say_about = f"{len(found)} series, {len(found) - len(todo)} of them are here, {len(todo)} ({images} images) are not"
+    series = pulling.find(local_entity(settings), target, query)
+    todo = pulling.missing(series, store.instances)
+    images = sum(one.images for one in todo)
+    say_about = (
+        f"{len(series)} series, {len(series) - len(todo)} of them are here, {len(todo)} ({images} images) are not"
+    )
     moved: list[pulling.Moved] = []
     if not dry_run and todo:
         with Progress(console=errors, transient=True, disable=as_json or not errors.is_terminal) as bar:
@@ -61,7 +63,7 @@ def pull(
                 bar.update(task, advance=done.sent)
     failed = [done for done in moved if done.failed or done.note]
     sent = sum(done.sent for done in moved)
-    value = {"found": len(found), "missing": len(todo), "images": images, "sent": sent, "failed": len(failed)}
+    value = {"found": len(series), "missing": len(todo), "images": images, "sent": sent, "failed": len(failed)}
 
     def human() -> None:
         say(say_about)

@@ -80,14 +80,14 @@ def upscale(
         raise NodeError(f"{len(files)} files cannot all become {output}; give a folder with -o")
     errors.print(f"{upscaler.card.identity} on {upscaler.device}, {upscaler.recipe}")
     extras = {"heat_map": heat_map or settings.derive.heat_map, "report": report or settings.derive.report}
-    wanted = settings.derive.model_copy(update=extras)
+    derive = settings.derive.model_copy(update=extras)
     with DecoderProcess(settings.work) as reader:
-        batch = UpscaleBatch(reader, upscaler, settings.rules, chosen, wanted, label.value if label else None, output)
+        batch = UpscaleBatch(reader, upscaler, settings.rules, chosen, derive, label.value if label else None, output)
         outcomes = _run(batch, inputs, len(files))
     failed = [outcome for outcome in outcomes if outcome.result is None]
     rows = [{"source": str(o.source), "result": o.result and str(o.result), "reason": o.reason} for o in outcomes]
-    told = f"{len(outcomes) - len(failed)} upscaled, {len(failed)} not, in {output}"
-    show(as_json, rows, lambda: say(told))
+    message = f"{len(outcomes) - len(failed)} upscaled, {len(failed)} not, in {output}"
+    show(as_json, rows, lambda: say(message))
     if failed:
         raise typer.Exit(FAILED)
 

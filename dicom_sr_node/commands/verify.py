@@ -44,12 +44,12 @@ def verify(
     except OSError as error:
         raise NodeError(str(error)) from error
     passed = all(check.passed for check in checks)
-    made = f"dicom_sr_node {__version__}, {datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}"
-    value = {"passed": passed, "by": made, **{name: vars(one) for name, one in files.items()}}
+    by = f"dicom_sr_node {__version__}, {datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}"
+    value = {"passed": passed, "by": by, **{name: vars(one) for name, one in files.items()}}
     rows = [{"check": check.name, "passed": check.passed, "found": check.found} for check in checks]
 
     def human() -> None:
-        say(f"{'verified by':18} {made}")
+        say(f"{'verified by':18} {by}")
         for name, one in files.items():
             say(f"{name:18} {one.file}")
             say(f"{'':18} SOP Instance UID {one.sop_instance_uid}")

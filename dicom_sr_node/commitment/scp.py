@@ -87,18 +87,18 @@ class CommitmentScp:
         time.sleep(_SAME_ASSOCIATION_S)
         if not assoc.is_established:
             return
-        held = self._policy.requests.claim(self._slot, _LEASE_S, transaction_uid)
-        if held is None:
+        request = self._policy.requests.claim(self._slot, _LEASE_S, transaction_uid)
+        if request is None:
             return
         try:
-            report = self._policy.report(held)
+            report = self._policy.report(request)
             with guard.exchange(assoc, N_EVENT_REPORT):
                 status, _ = assoc.send_n_event_report(report.data_set(), report.event_type, SOP_CLASS, SOP_INSTANCE)
             if status and status.Status == SUCCESS:
-                self._policy.requests.done(held)
+                self._policy.requests.done(request)
             else:
-                self._policy.requests.fail(held, "no answer on the association of the request", delay_s=0)
+                self._policy.requests.fail(request, "no answer on the association of the request", delay_s=0)
         except (RuntimeError, ValueError, OSError):  # released or broken meanwhile
-            self._policy.requests.fail(held, "the association of the request ended", delay_s=0)
+            self._policy.requests.fail(request, "the association of the request ended", delay_s=0)
         except NodeError as error:  # fenced
             _log.warning("commitment report dropped", extra={"why": error})

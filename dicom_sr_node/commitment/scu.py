@@ -53,23 +53,23 @@ class CommitmentScu:
         uid = str(generate_uid(prefix=None))
         limits = self._entity.timeouts
         required = self._peer.commitment == "required"
-        wanted = self._commitments.begin(
+        references = self._commitments.begin(
             self._name,
             uid,
             wait_s=limits.exchange_s,
             required=required,
             patience_s=self._undelivered_s,
         )
-        if not wanted:
+        if not references:
             return False
         failpoints.hit("commitment.begun")
         try:
-            self._send(CommitmentAction(uid, tuple(wanted)))
-            _log.info("commitment asked", extra={"of": self._name, "images": len(wanted)})
+            self._send(CommitmentAction(uid, tuple(references)))
+            _log.info("commitment asked", extra={"of": self._name, "images": len(references)})
         except DeliveryError as error:
-            _log.warning("commitment not asked", extra={"of": self._name, "why": error.told})
+            _log.warning("commitment not asked", extra={"of": self._name, "why": error.message})
             if isinstance(error, PeerRefused) and not required:
-                self._commitments.give_up(uid, error.told)
+                self._commitments.give_up(uid, error.message)
                 return True
             self._commitments.postpone(uid, str(error), limits.retry.pause_s(0))
         return True
@@ -132,7 +132,7 @@ class CommitmentReporter:
                 requests.done(claim)
             except DeliveryError as error:
                 failures = claim.failures + 1
-                _log.warning("commitment not reported", extra={"why": error.told, "tries": failures})
+                _log.warning("commitment not reported", extra={"why": error.message, "tries": failures})
                 if self._retry.is_spent(failures):
                     requests.dead(claim, str(error))
                 else:
@@ -150,5 +150,5 @@ class CommitmentReporter:
             except (RuntimeError, ValueError, OSError) as error:
                 raise PeerUnreachable("the association broke while the report was sent") from error
             if "Status" not in answer or answer.Status != SUCCESS:
-                told = text(answer.Status) if "Status" in answer else "nothing"
-                raise PeerUnreachable(f"the peer answered {told} to the report")
+                status = text(answer.Status) if "Status" in answer else "nothing"
+                raise PeerUnreachable(f"the peer answered {status} to the report")

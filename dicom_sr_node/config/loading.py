@@ -107,7 +107,7 @@ _TABLE = re.compile(r"^\s*\[\[?\s*([^\]]+?)\s*\]")
 
 def _line_of(text: str, location: tuple[int | str, ...]) -> int | None:
     """The line of a TOML text on which a key stands, else that of its table; None if neither is found."""
-    wanted = ".".join(part for part in location if isinstance(part, str))
+    key = ".".join(part for part in location if isinstance(part, str))
     position = next((part for part in location if isinstance(part, int)), 0)  # of a table in an array of tables
     table, seen, table_line = "", dict[str, int](), None
     for number, line in enumerate(text.splitlines(), 1):
@@ -118,10 +118,10 @@ def _line_of(text: str, location: tuple[int | str, ...]) -> int | None:
         else:
             here = line.partition("=")[0].strip().replace('"', "")
             here = f"{table}.{here}" if table else here
-        if seen.get(table, 0) != position and table.partition(".")[0] == wanted.partition(".")[0]:
+        if seen.get(table, 0) != position and table.partition(".")[0] == key.partition(".")[0]:
             continue
-        if here == wanted:
+        if here == key:
             return number
-        if wanted.startswith(f"{here}."):
+        if key.startswith(f"{here}."):
             table_line = number
     return table_line

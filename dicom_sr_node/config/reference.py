@@ -76,8 +76,8 @@ def _tables(*, named: bool = True) -> Iterator[tuple[str, Schema]]:
 
 
 def _referred(schema: Schema, value: Schema) -> Schema:
-    found: Schema = schema["$defs"][value["$ref"].rpartition("/")[2]]
-    return found
+    definition: Schema = schema["$defs"][value["$ref"].rpartition("/")[2]]
+    return definition
 
 
 def _keys(section: Schema) -> Iterator[tuple[str, Schema]]:
@@ -124,9 +124,9 @@ def _kind(value: Schema) -> str:
 
 def _limits(value: Schema) -> str:
     low, above, high = (value.get(key) for key in ("minimum", "exclusiveMinimum", "maximum"))
-    told = [f"from {low:g}"] if low is not None else [f"above {above:g}"] if above is not None else []
-    told += [f"to {high:g}"] if high is not None else []
-    return f", {' '.join(told)}" if told else ""
+    bounds = [f"from {low:g}"] if low is not None else [f"above {above:g}"] if above is not None else []
+    bounds += [f"to {high:g}"] if high is not None else []
+    return f", {' '.join(bounds)}" if bounds else ""
 
 
 def _shown(value: Schema) -> Any:

@@ -105,7 +105,7 @@ class DestinationWorker:
     def _settle(self, claim: Delivery, error: NodeError) -> None:
         """A failed try: later again, or never."""
         retry = self._terms.delivery.retry
-        why = error.told if isinstance(error, DeliveryError) else str(error)  # without the peer's words: see errors
+        why = error.message if isinstance(error, DeliveryError) else str(error)  # without the peer's words: see errors
         try:
             if not self._is_worth_another_try(claim, error):
                 self._store.deliveries.dead(claim, str(error))

@@ -66,8 +66,8 @@ def _needs_whole_cells(ds: Dataset) -> bool:
 
 def _decoded(ds: Dataset) -> bytes:
     array, _ = get_decoder(COMPRESSED).as_array(ds, raw=True, decoding_plugin=_PLUGIN)
-    found: bytes = array.tobytes()
-    return found
+    pixels: bytes = array.tobytes()
+    return pixels
 
 
 def _written(ds: Dataset) -> bytes:

@@ -108,7 +108,7 @@ def _overlay(
     plane = _plane(source, group) if embedded is None else embedded.astype(np.uint8)
     if plane is None or max(plane.shape) * scale > _LONGEST:
         return
-    origin = [scale * (place - 1) + 1 for place in _origin(source, group)]
+    origin = [scale * (coordinate - 1) + 1 for coordinate in _origin(source, group)]
     if any(not _LOWEST <= number <= _HIGHEST for number in origin):
         return
     enlarged = np.repeat(np.repeat(plane, scale, axis=0), scale, axis=1)
@@ -134,7 +134,7 @@ def _origin(source: Dataset, group: int) -> list[int]:
     """Overlay Origin as whole numbers; none where it says nothing usable."""
     start = source.get((group, 0x0050))
     places = [] if start is None else start.value if isinstance(start.value, MultiValue | list) else [start.value]
-    return [place for place in places if isinstance(place, int)] if all(isinstance(p, int) for p in places) else []
+    return [c for c in places if isinstance(c, int)] if all(isinstance(p, int) for p in places) else []
 
 
 def _plane(source: Dataset, group: int) -> NDArray[np.uint8] | None:

@@ -61,7 +61,8 @@ def heat_map(
     image.Laterality = first(source, "Laterality")  # type 2C: empty when unknown
     image.DerivationDescription = (
         f"Root mean square of (result - consistent interpolation) in each {algorithm.scale}x{algorithm.scale} block, "
-        f"full colour at {full:.1f} stored values ({100 * FULL_SHARE:g} % of the image's contrast). {quality.told}. "
+        f"full colour at {full:.1f} stored values ({100 * FULL_SHARE:g} % of the image's contrast). "
+        f"{quality.sentence}. "
         f"{algorithm.model} {algorithm.version} (weights sha256 {algorithm.sha256})"
     )[:1024]
     image.ImageComments = f"HEAT MAP of detail added by AI. Not for diagnosis. {remark}".strip()
@@ -86,7 +87,7 @@ def paint(source: Dataset, frame: Frame, quality: Quality) -> NDArray[np.uint8]:
 def _spacings(source: Dataset) -> Dataset:
     """Nominal Scanned Pixel Spacing is what a Secondary Capture has; the source's, whatever it was called there."""
     known = next((source[keyword].value for keyword in geometry.SPACINGS if source.get(keyword)), None)
-    found = Dataset()
+    spacings = Dataset()
     if known is not None:
-        found.NominalScannedPixelSpacing = known
-    return found
+        spacings.NominalScannedPixelSpacing = known
+    return spacings

@@ -116,14 +116,14 @@ def _displays(source: Dataset | None) -> list[Display]:
     """What viewers may do with stored values, to [0, 1]: the first window, the first VOI LUT (PS3.3 C.11.2)."""
     if source is None:
         return []
-    found: list[Display] = []
+    displays: list[Display] = []
     if pairs := windows(source):
         center, width = pairs[0]
         low = center - 0.5 - (width - 1) / 2
-        found.append(lambda values: np.clip((_modality(source, values) - low) / max(width - 1, 1e-6), 0, 1))
+        displays.append(lambda values: np.clip((_modality(source, values) - low) / max(width - 1, 1e-6), 0, 1))
     if source.get("VOILUTSequence"):
-        found.append(lambda values: _by_lut(source, values))
-    return [display for display in found if _works(display)]
+        displays.append(lambda values: _by_lut(source, values))
+    return [display for display in displays if _works(display)]
 
 
 def _modality(source: Dataset, values: Values) -> Values:

@@ -86,7 +86,7 @@ def report(
         imaging_measurements=[group],
         title=codes.DCM.ImagingMeasurementReport,
     )
-    made = sr.EnhancedSR(
+    document = sr.EnhancedSR(
         evidence=[_evidence(image), _evidence(source)],
         content=content[0],
         series_instance_uid=identity.companion_uid(source, algorithm, "report series", str(source.SeriesInstanceUID)),
@@ -97,8 +97,8 @@ def report(
         is_complete=True,
         series_description=f"AI SR x{algorithm.scale} quality",
     )
-    accompany(made, source, algorithm, now)
-    return made
+    accompany(document, source, algorithm, now)
+    return document
 
 
 def _evidence(ds: Dataset) -> Dataset:

@@ -26,7 +26,7 @@ def single(source: Dataset) -> Dataset:
     result = Dataset()
     texts = {keyword: text_of(source, keyword) for keyword in KEYWORDS}
     several = max(texts[keyword].count("\\") for keyword in KEYWORDS[:2]) > 0
-    index = next((place for place, pair in enumerate(_pairs(source)) if _is_usable(*pair)), 0)
+    index = next((number for number, pair in enumerate(_pairs(source)) if _is_usable(*pair)), 0)
     for keyword in KEYWORDS:
         if keyword not in source:
             continue
@@ -51,10 +51,10 @@ def _is_usable(center: float, width: float) -> bool:
 
 def _numbers(text: str) -> list[float]:
     """NaN for what is no number."""
-    found = []
+    numbers = []
     for part in text.split("\\"):
         try:
-            found.append(float(part))
+            numbers.append(float(part))
         except ValueError:
-            found.append(math.nan)
-    return found
+            numbers.append(math.nan)
+    return numbers

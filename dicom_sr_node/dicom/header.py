@@ -148,11 +148,11 @@ class _Measured(io.BufferedReader):
         self._left = _MOST_READ_FOR_IDENTITY
 
     def read(self, size: int | None = -1, /) -> bytes:
-        found = super().read(size)
-        self._left -= len(found)
+        chunk = super().read(size)
+        self._left -= len(chunk)
         if self._left < 0:
             raise ValueError(f"no identity in the first {_MOST_READ_FOR_IDENTITY >> 20} MiB of elements")
-        return found
+        return chunk
 
 
 @contextmanager

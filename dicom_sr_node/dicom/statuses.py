@@ -55,9 +55,9 @@ def is_stored(status: int) -> bool:
 
 def error_for(status: int, comment: str) -> DeliveryError:
     """The failure that a status means; for statuses that are not `is_stored`. The comment is the peer's own words."""
-    told = f"the peer answered {text(status)}"
+    message = f"the peer answered {text(status)}"
     if status == 0x0213 or status >> 8 == 0xA7:
-        return PeerBusy(told, comment)
+        return PeerBusy(message, comment)
     if status in (0x0110, 0x0210) or status >> 12 == 0xC:  # some archives answer these while their database is away
-        return PeerDoubts(told, comment)
-    return PeerRefused(told, comment)
+        return PeerDoubts(message, comment)
+    return PeerRefused(message, comment)

@@ -51,17 +51,17 @@ class NotFound(NodeError):
 
 
 class Skipped(NodeError):
-    """This image is not one to upscale, for one of the reasons of a closed list; `told` says it in numbers or names.
+    """This image is not one to upscale, for one of the reasons of a closed list; `message` says it in numbers or names.
 
     quality: the numbers of the quality gate, if it got so far.
     """
 
-    def __init__(self, reason: SkipReason, told: str, quality: Mapping[str, object] | None = None) -> None:
-        super().__init__(reason, told, quality)
-        self.reason, self.told, self.quality = reason, told, quality
+    def __init__(self, reason: SkipReason, message: str, quality: Mapping[str, object] | None = None) -> None:
+        super().__init__(reason, message, quality)
+        self.reason, self.message, self.quality = reason, message, quality
 
     def __str__(self) -> str:
-        return f"{self.reason}: {self.told}"
+        return f"{self.reason}: {self.message}"
 
 
 class Unreadable(NodeError):
@@ -91,12 +91,12 @@ class Fenced(NodeError):
 class DeliveryError(NodeError):
     """An object did not reach its destination. comment: the peer's own words, which may name a patient."""
 
-    def __init__(self, told: str, comment: str = "") -> None:
-        super().__init__(told, comment)
-        self.told, self.comment = told, comment
+    def __init__(self, message: str, comment: str = "") -> None:
+        super().__init__(message, comment)
+        self.message, self.comment = message, comment
 
     def __str__(self) -> str:
-        return f"{self.told} ({self.comment})" if self.comment else self.told
+        return f"{self.message} ({self.comment})" if self.comment else self.message
 
     fate = "dead at once, with the peer's words"
 

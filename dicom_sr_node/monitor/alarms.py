@@ -44,12 +44,12 @@ def watch(settings: Settings, alarms: AlarmLog, look: Callable[[], Iterable[Prob
     if not settings.alarms.webhook and not settings.alarms.mail_to:
         return 0
     now = list(look())
-    told = 0
+    sent = 0
     for trouble in alarms.due(now, settings.alarms.repeat_hours * 3600):
-        told += _tell_and_note(settings, ProblemChange(trouble, False), partial(alarms.told, trouble))
+        sent += _tell_and_note(settings, ProblemChange(trouble, False), partial(alarms.told, trouble))
     for trouble in alarms.over(now):
-        told += _tell_and_note(settings, ProblemChange(trouble, True), partial(alarms.forget, trouble))
-    return told
+        sent += _tell_and_note(settings, ProblemChange(trouble, True), partial(alarms.forget, trouble))
+    return sent
 
 
 def _tell_and_note(settings: Settings, news: ProblemChange, note: Callable[[], None]) -> bool:
@@ -65,16 +65,16 @@ def _tell_and_note(settings: Settings, news: ProblemChange, note: Callable[[], N
 
 def send_alarm(settings: Settings, news: ProblemChange) -> None:
     """By all ways that are configured. Raises OSError (as requests does), SMTPException."""
-    wanted, node = settings.alarms, settings.node.ae_title
-    if wanted.webhook:
+    alarms, node = settings.alarms, settings.node.ae_title
+    if alarms.webhook:
         trouble = news.trouble
         about: dict[str, str | bool] = {"node": node, "kind": trouble.kind, "subject": trouble.subject}
         about |= {"over": news.is_over, "text": news.text(node)}
-        requests.post(wanted.webhook, data=json.dumps(about), headers=_JSON, timeout=_PATIENCE_S).raise_for_status()
-    if wanted.mail_to:
+        requests.post(alarms.webhook, data=json.dumps(about), headers=_JSON, timeout=_PATIENCE_S).raise_for_status()
+    if alarms.mail_to:
         mail = EmailMessage()
-        mail["From"], mail["To"] = wanted.mail_from, ", ".join(wanted.mail_to)
+        mail["From"], mail["To"] = alarms.mail_from, ", ".join(alarms.mail_to)
         mail["Subject"] = news.text(node)[:200]
         mail.set_content(f"{news.text(node)}\n\n{settings.web.url}\n")
-        with smtplib.SMTP(wanted.smtp_host, wanted.smtp_port, timeout=_PATIENCE_S) as server:
+        with smtplib.SMTP(alarms.smtp_host, alarms.smtp_port, timeout=_PATIENCE_S) as server:
             server.send_message(mail)

@@ -43,14 +43,14 @@ def _disk(settings: Settings, spool: Spool) -> Iterator[Diagnosis]:
         stored = spool.keep("outbox", [os.urandom(1 << 20)])
         spool.discard("outbox", stored.name)
     except OSError as error:
-        told = f"nothing can be written below {spool.root}: {error.strerror}"
-        yield Diagnosis("disk", Verdict.FAIL, told, "check the rights and the state of this disk")
+        detail = f"nothing can be written below {spool.root}: {error.strerror}"
+        yield Diagnosis("disk", Verdict.FAIL, detail, "check the rights and the state of this disk")
         return
     took_s = time.monotonic() - started
-    told = f"1 MiB written and synced below {spool.root} in {took_s * 1000:.0f} ms"
+    detail = f"1 MiB written and synced below {spool.root} in {took_s * 1000:.0f} ms"
     slow = took_s > _SLOW_SYNC_S
     yield Diagnosis(
-        "disk", Verdict.WARN if slow else Verdict.PASS, told, "use a faster disk for the spool" if slow else ""
+        "disk", Verdict.WARN if slow else Verdict.PASS, detail, "use a faster disk for the spool" if slow else ""
     )
     full = spool.is_full(settings.disk.reserve_mb)
     kind = database.filesystem_of(spool.root)
@@ -58,8 +58,10 @@ def _disk(settings: Settings, spool: Spool) -> Iterator[Diagnosis]:
         "space", Verdict.FAIL if full else Verdict.PASS, full or f"enough ({kind})", "make room" if full else ""
     )
     open_to_all = spool.root.stat().st_mode & 0o077
-    told = "only this user can read it" if not open_to_all else f"{spool.root} is open to other users"
-    yield Diagnosis("privacy", Verdict.WARN if open_to_all else Verdict.PASS, told, "chmod 700" if open_to_all else "")
+    detail = "only this user can read it" if not open_to_all else f"{spool.root} is open to other users"
+    yield Diagnosis(
+        "privacy", Verdict.WARN if open_to_all else Verdict.PASS, detail, "chmod 700" if open_to_all else ""
+    )
 
 
 def _database(store: Store) -> Diagnosis:
@@ -83,9 +85,11 @@ def _clock(store: Store) -> Diagnosis:
         apart_s = abs(store.processes.now() - time.time())
     except SQLAlchemyError:
         return Diagnosis("clock", Verdict.WARN, "the database does not answer")
-    told = f"{apart_s:.1f} s apart from the database's"
+    detail = f"{apart_s:.1f} s apart from the database's"
     bad = apart_s > _CLOCK_S
-    return Diagnosis("clock", Verdict.WARN if bad else Verdict.PASS, told, "set up NTP on both machines" if bad else "")
+    return Diagnosis(
+        "clock", Verdict.WARN if bad else Verdict.PASS, detail, "set up NTP on both machines" if bad else ""
+    )
 
 
 def _ports(settings: Settings) -> Iterator[Diagnosis]:
@@ -106,20 +110,20 @@ def _ports(settings: Settings) -> Iterator[Diagnosis]:
                 yield Diagnosis("port", Verdict.PASS, f"{scp.host}:{port} is free")
                 continue
             except OSError as error:
-                told = f"{scp.host}:{port}: {error.strerror}"
+                detail = f"{scp.host}:{port}: {error.strerror}"
         itself = Peer(ae_title=settings.node.ae_title, host=scp.host, port=port)
         if key == "scp.port" and _try(partial(associations.echo, local_entity(settings), itself)) is None:
             yield Diagnosis("port", Verdict.PASS, f"this node answers on {scp.host}:{port}")
         else:
-            yield Diagnosis("port", Verdict.WARN, told, f"if this is not the node itself, change {key} or scp.host")
+            yield Diagnosis("port", Verdict.WARN, detail, f"if this is not the node itself, change {key} or scp.host")
 
 
 def _dashboard(settings: Settings) -> Iterator[Diagnosis]:
     web = settings.web
     if web.enabled and not web.certificate and web.host not in ("127.0.0.1", "::1", "localhost"):
-        told = f"{web.host}:{web.port} is reached from elsewhere in the clear: passwords can be read on the way"
+        detail = f"{web.host}:{web.port} is reached from elsewhere in the clear: passwords can be read on the way"
         yield Diagnosis(
-            "dashboard", Verdict.WARN, told, "set web.certificate and web.private_key, or a proxy with https"
+            "dashboard", Verdict.WARN, detail, "set web.certificate and web.private_key, or a proxy with https"
         )
 
 
@@ -130,10 +134,12 @@ def _model(settings: Settings, store: Store) -> Diagnosis:
         upscaler = registry.load(name, settings.model.device, settings.model.precision)
     except NodeError as error:
         return Diagnosis("model", Verdict.FAIL, str(error), "see `srnode models ls`; model.name, model.device")
-    told = f"{upscaler.card.identity} on {upscaler.device} in {upscaler.recipe}, its hash is right"
+    detail = f"{upscaler.card.identity} on {upscaler.device} in {upscaler.recipe}, its hash is right"
     if upscaler.card.unproven:
-        return Diagnosis("model", Verdict.WARN, f"{told}; unproven: {upscaler.card.unproven}", "see `srnode models qa`")
-    return Diagnosis("model", Verdict.PASS, f"{told}, and it passed the physics suite")
+        return Diagnosis(
+            "model", Verdict.WARN, f"{detail}; unproven: {upscaler.card.unproven}", "see `srnode models qa`"
+        )
+    return Diagnosis("model", Verdict.PASS, f"{detail}, and it passed the physics suite")
 
 
 def _try(act: Callable[[], None]) -> str | None:

@@ -107,8 +107,8 @@ def _why_not(assoc: Association, peer: Peer) -> PeerUnreachable | PeerRefused:
     if assoc.is_rejected and answer is not None:
         source, reason = answer.result_source, answer.diagnostic
         why = _REJECTIONS.get((source, reason), f"source {source}, reason {reason}")
-        told = f"{name_of(peer)} rejected the association: {why}"
-        return PeerUnreachable(told) if answer.result == 2 or reason in (3, 7) else PeerRefused(told)
+        message = f"{name_of(peer)} rejected the association: {why}"
+        return PeerUnreachable(message) if answer.result == 2 or reason in (3, 7) else PeerRefused(message)
     if assoc.is_aborted and assoc.rejected_contexts:
         return PeerRefused(f"{name_of(peer)} accepts none of the SOP classes and transfer syntaxes that were offered")
     return PeerUnreachable(

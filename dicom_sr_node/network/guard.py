@@ -116,19 +116,19 @@ def most_bytes(pdu_type: int) -> int:
     return _MOST_ASSOCIATE if pdu_type in _ASSOCIATE else _MOST_OTHER
 
 
-def receive(connection: socket.socket, wanted: int, deadline: float) -> bytearray:
+def receive(connection: socket.socket, length: int, deadline: float) -> bytearray:
     """So many bytes, fewer at the end of the connection. Raises TimeoutError: not all of them came in time."""
-    found = bytearray(wanted)
+    received = bytearray(length)
     have = 0
-    with memoryview(found) as view:
-        while have < wanted:
+    with memoryview(received) as view:
+        while have < length:
             connection.settimeout(_left(deadline))
             count = connection.recv_into(view[have:])
             if not count:
                 break
             have += count
-    del found[have:]
-    return found
+    del received[have:]
+    return received
 
 
 def _left(deadline: float) -> float:
@@ -234,14 +234,14 @@ class _Socket(AssociationSocket):  # type: ignore[misc]  # pynetdicom's types ar
         self.assoc.dimse.progress_at = time.monotonic()
         return body
 
-    def _receive(self, wanted: int) -> bytearray:
+    def _receive(self, length: int) -> bytearray:
         if self.first:
-            found, self.first = self.first[:wanted], self.first[wanted:]
-            return found
+            received, self.first = self.first[:length], self.first[length:]
+            return received
         connection = self.socket
         if connection is None:
             raise ConnectionAbortedError("closed")
-        return receive(connection, wanted, self._deadline)
+        return receive(connection, length, self._deadline)
 
     def send(self, bytestream: bytes) -> None:
         """Write a PDU, or give up: a peer that stops reading is gone."""
@@ -323,9 +323,9 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom's type
         """
         if self.asking and not block:
             return None, None
-        found: tuple[int | None, Any] = super().get_msg(block)
-        self.taken = found[1]
-        return found
+        message: tuple[int | None, Any] = super().get_msg(block)
+        self.taken = message[1]
+        return message
 
     def receive_primitive(self, primitive: Any) -> None:
         """One P-DATA of the message in hand."""

@@ -142,8 +142,8 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's t
     def _take_seat(self, assoc: Any) -> bool:
         address = assoc.requestor.address
         with self._lock:
-            mine = guard.connection_of(assoc)
-            self._pending = [(a, ref) for a, ref in self._pending if ref() is not mine]
+            connection = guard.connection_of(assoc)
+            self._pending = [(a, ref) for a, ref in self._pending if ref() is not connection]
             self._seated = [holder for holder in self._seated if holder.is_alive() and guard.connection_of(holder)]
             same = [holder for holder in self._seated if holder.requestor.address == address]
             rivals, idle_s = (same if len(same) >= self._seats.per_address else self._seated), _IDLE_S

@@ -44,12 +44,12 @@ def is_certificate_of(connection: Any, peer: Peer) -> bool:
     """Whether the certificate that a connection showed is the one of a peer."""
     if not isinstance(connection, ssl.SSLSocket):
         return False
-    der, said = connection.getpeercert(binary_form=True), connection.getpeercert()
-    if der is None or not said:
+    der, certificate = connection.getpeercert(binary_form=True), connection.getpeercert()
+    if der is None or not certificate:
         return False
     if peer.certificate_sha256:
         return hashlib.sha256(der).hexdigest() == peer.certificate_sha256
-    names: Any = said.get("subjectAltName", ())
+    names: Any = certificate.get("subjectAltName", ())
     return any(kind in ("DNS", "IP Address") and name.lower() == peer.host.lower() for kind, name in names)
 
 

@@ -43,12 +43,12 @@ def frame_of(ds: Dataset) -> bytes:
 def read(frame: bytes, syntax: UID) -> Codestream:
     """The codestream's own header. Raises Undecodable."""
     try:
-        found = _jpeg_2000(frame) if syntax in JPEG2000TransferSyntaxes else _jpeg(frame)
+        stream = _jpeg_2000(frame) if syntax in JPEG2000TransferSyntaxes else _jpeg(frame)
     except (struct.error, IndexError) as error:
         raise Undecodable("the codestream ends within its own header") from error
-    if found is None:
+    if stream is None:
         raise Undecodable(f"the pixel data is no {syntax.name} codestream")
-    return found
+    return stream
 
 
 def check_end(frame: bytes, syntax: UID) -> None:

@@ -130,20 +130,20 @@ def _coded(ds: Dataset, cell: _Cell) -> tuple[Words, int]:
     """
     syntax = ds.file_meta.TransferSyntaxUID
     frame = codestream.frame_of(ds)
-    found = codestream.read(frame, syntax)
-    if (found.rows, found.columns, found.components) != (cell.rows, cell.columns, 1):
+    stream = codestream.read(frame, syntax)
+    if (stream.rows, stream.columns, stream.components) != (cell.rows, cell.columns, 1):
         raise Undecodable(
-            f"the codestream is {found.columns}x{found.rows} with {found.components} component(s), "
+            f"the codestream is {stream.columns}x{stream.rows} with {stream.components} component(s), "
             f"the header says {cell.columns}x{cell.rows} with 1"
         )
     codestream.check_end(frame, syntax)
-    if found.bits > cell.allocated:
-        raise Undecodable(f"the codestream has {found.bits} bits for a pixel, Bits Allocated is {cell.allocated}")
+    if stream.bits > cell.allocated:
+        raise Undecodable(f"the codestream has {stream.bits} bits for a pixel, Bits Allocated is {cell.allocated}")
     if syntax == JPEGExtended12Bit:
         frame = codestream.with_whole_scan(frame)
     signed = cell.signed and syntax in JPEG2000TransferSyntaxes  # the others code bare bits
-    coded = cell._replace(allocated=8 if found.bits <= 8 else 16, stored=found.bits, signed=signed)
-    return _run_decoder(ds, frame, coded), found.bits
+    coded = cell._replace(allocated=8 if stream.bits <= 8 else 16, stored=stream.bits, signed=signed)
+    return _run_decoder(ds, frame, coded), stream.bits
 
 
 def _run_decoder(ds: Dataset, frame: bytes, cell: _Cell) -> Words:
@@ -192,15 +192,15 @@ def _same_numbers(words: Words, values: NDArray[Any], cell: _Cell) -> bool:
 
 def _overlays(ds: Dataset, words: Words, cell: _Cell) -> dict[int, NDArray[np.bool_]]:
     """Planes that lie in the unused bits of the pixel cells (PS3.3 C.9.2, retired)."""
-    found = {}
+    overlays = {}
     for group in OVERLAY_GROUPS:
         position = header.number(ds, (group, 0x0102))
         if not position or (group, 0x3000) in ds or (group, 0x0010) not in ds:
             continue
         used = range(cell.high_bit + 1 - cell.stored, cell.high_bit + 1)
         if 0 < position < 8 * words.dtype.itemsize and position not in used:
-            found[group] = ((words >> position) & 1).astype(np.bool_)
-    return found
+            overlays[group] = ((words >> position) & 1).astype(np.bool_)
+    return overlays
 
 
 def _padding(ds: Dataset, signed: bool) -> tuple[int, int] | None:

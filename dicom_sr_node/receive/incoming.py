@@ -86,8 +86,8 @@ class Incoming(guard.Bounded):
 
 def _is_request(message: DIMSEMessage) -> bool:
     """Whether the command has all that a C-STORE-RQ must have (PS3.7 9.3.1.1); pynetdicom would not answer another."""
-    wanted = ("MessageID", "Priority", "AffectedSOPClassUID", "AffectedSOPInstanceUID")
-    return all(message.command_set.get(keyword) not in (None, "") for keyword in wanted)
+    required = ("MessageID", "Priority", "AffectedSOPClassUID", "AffectedSOPInstanceUID")
+    return all(message.command_set.get(keyword) not in (None, "") for keyword in required)
 
 
 def _preamble(assoc: Any, message: DIMSEMessage) -> bytes:

@@ -75,23 +75,23 @@ class Receiver:
             self._spool.sweep()
             self.adopt()
         scp, secure = self._settings.scp, self._settings.tls
-        wanted: list[tuple[int, str, Any]] = [(scp.port, "scp.port", None)] if scp.plain else []
+        listeners: list[tuple[int, str, Any]] = [(scp.port, "scp.port", None)] if scp.plain else []
         if secure.certificate:
-            wanted.append((secure.port, "tls.port", tls.for_server(secure)))
+            listeners.append((secure.port, "tls.port", tls.for_server(secure)))
         known = before._servers if before else {}
         try:
-            for port, key, context in wanted:
+            for port, key, context in listeners:
                 if (scp.host, port) not in known:
                     self._listen(port, key, context)
         except NodeError:
             self._ae.shutdown()
             raise
-        for place, server in list(known.items()):
+        for address, server in list(known.items()):
             listener = server.hand_over()
-            for port, key, context in wanted:
-                if (scp.host, port) == place:
+            for port, key, context in listeners:
+                if (scp.host, port) == address:
                     self._listen(port, key, context, listener)
-            if place not in self._servers:
+            if address not in self._servers:
                 listener.close()
         known.clear()
 
@@ -127,8 +127,8 @@ class Receiver:
         self._ae._servers.append(server)
         self._servers[scp.host, port] = server
         threading.Thread(target=server.serve_forever, name=f"listen {port}", daemon=True).start()
-        told = {"ae_title": self._settings.node.ae_title, "host": scp.host, "port": port, "tls": context is not None}
-        _log.info("listening", extra=told)
+        fields = {"ae_title": self._settings.node.ae_title, "host": scp.host, "port": port, "tls": context is not None}
+        _log.info("listening", extra=fields)
 
     def stop(self) -> None:
         """Take no more associations, and end those that are open."""
@@ -178,8 +178,8 @@ class Receiver:
         return callers.authorise(title, assoc.requestor.address, connection, peers, known_only=known_only)
 
     def _refuse(self, assoc: Any, caller: Caller, answer: tuple[int, int, int]) -> None:
-        told = {"calling_ae": repr(caller.calling_ae), "address": caller.address, "why": caller.why}
-        _log.warning("caller refused", extra=told)
+        fields = {"calling_ae": repr(caller.calling_ae), "address": caller.address, "why": caller.why}
+        _log.warning("caller refused", extra=fields)
         self._refusals.add(caller)
         _reject(assoc, answer)
 
@@ -207,19 +207,22 @@ class Receiver:
         stored = incoming.keep()
         try:
             with self._reading:
-                said, syntax, rest = header.read_identity(self._spool.path("in", stored.name))
+                identity, syntax, rest = header.read_identity(self._spool.path("in", stored.name))
         except BaseException:
             self._spool.discard("in", stored.name)
             raise
         request = event.request
-        if (said.sop_class_uid, said.sop_instance_uid) != (request.AffectedSOPClassUID, request.AffectedSOPInstanceUID):
+        if (identity.sop_class_uid, identity.sop_instance_uid) != (
+            request.AffectedSOPClassUID,
+            request.AffectedSOPInstanceUID,
+        ):
             self._spool.discard("in", stored.name)
             return DATA_SET_DOES_NOT_MATCH
         # A commit that fails may yet have happened: the file stays, and the next start adopts or removes it.
         requestor = event.assoc.requestor
         origin = Origin(calling_ae=requestor.ae_title.strip(), called_ae=requestor.primitive.called_ae_title.strip())
-        message = self._audit.received(said, origin.calling_ae, requestor.address)
-        new = self.commit(said, stored, syntax, rest, origin, message)
+        message = self._audit.received(identity, origin.calling_ae, requestor.address)
+        new = self.commit(identity, stored, syntax, rest, origin, message)
         failpoints.hit("in.committed")
         if new is None:
             self._spool.discard("in", stored.name)
@@ -227,14 +230,14 @@ class Receiver:
         return SUCCESS
 
     def commit(
-        self, said: Identity, stored: Stored, syntax: str, rest: Dataset, origin: Origin, message: str = ""
+        self, identity: Identity, stored: Stored, syntax: str, rest: Dataset, origin: Origin, message: str = ""
     ) -> int | None:
         """Rows for a file that is kept: the image, its job, its audit message; None if it was here already."""
         with damage.usable():
             rule = routing.rule_for(rest, self._settings.rules, origin)
         priority, delay_s = routing.urgency(rule, self._settings.work.off_peak, datetime.now().astimezone())
         return self._instances.receive(
-            said,
+            identity,
             stored,
             transfer_syntax_uid=syntax,
             origin=origin,
@@ -257,9 +260,9 @@ class Receiver:
             try:
                 if time.time() - path.stat().st_mtime < age_s:
                     continue
-                said, syntax, rest = header.read_identity(path)
+                identity, syntax, rest = header.read_identity(path)
                 stored = Stored(name=name, sha256=header.data_set_sha256(path), bytes=path.stat().st_size)
-                new = self.commit(said, stored, syntax, rest, Origin())
+                new = self.commit(identity, stored, syntax, rest, Origin())
             except FileNotFoundError:  # another receiver had it
                 continue
             except Unreadable as error:

@@ -64,14 +64,14 @@ class WatchedFolder:
         try:
             if stored.bytes > self._most_bytes:
                 raise Unreadable(f"larger than {self._most_bytes >> 20} MB (scp.max_object_mb)")
-            said, syntax, rest = header.read_identity(kept)
+            identity, syntax, rest = header.read_identity(kept)
             stored = replace(stored, sha256=header.data_set_sha256(kept))
         except Unreadable as error:
             self._refuse(path, stored, str(error))
             return
         self._kept[path] = stored  # a commit that fails may yet have happened: it is tried again with the same copy
         try:
-            new = commit(said, stored, syntax, rest, CALLER)
+            new = commit(identity, stored, syntax, rest, CALLER)
         except damage.DAMAGE as error:  # nothing of it can be written down, now or later
             self._refuse(path, stored, log.kind_of(error))
             return
@@ -106,10 +106,10 @@ def _may_be_taken(path: Path) -> bool:
 
 def _shape(path: Path) -> Shape:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return (-1, -1)
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

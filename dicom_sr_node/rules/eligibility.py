@@ -69,8 +69,10 @@ def _check_pixels(ds: Dataset) -> None:
         raise Skipped(SkipReason.MULTI_FRAME, f"{int(frames)} frames; only single images are upscaled")
     meant = _code(ds, "PhotometricInterpretation")
     if ds.get("SamplesPerPixel", 1) != 1 or meant not in ("MONOCHROME1", "MONOCHROME2"):
-        told = f"Photometric Interpretation is {meant or 'missing'}, Samples per Pixel {_number(ds, 'SamplesPerPixel')}"
-        raise Skipped(SkipReason.COLOUR, f"{told}; only MONOCHROME1 and MONOCHROME2 are upscaled")
+        layout = (
+            f"Photometric Interpretation is {meant or 'missing'}, Samples per Pixel {_number(ds, 'SamplesPerPixel')}"
+        )
+        raise Skipped(SkipReason.COLOUR, f"{layout}; only MONOCHROME1 and MONOCHROME2 are upscaled")
     if ds.get("BitsAllocated") not in (8, 16):
         raise Skipped(SkipReason.DEPTH, f"{_number(ds, 'BitsAllocated')} bits allocated; only 8 and 16 are served")
     rows, columns = header.number(ds, "Rows"), header.number(ds, "Columns")
@@ -93,12 +95,12 @@ def _values(element: object) -> list[object]:
     return [element] if isinstance(element, str) or element is None else list(element)  # type: ignore[call-overload]
 
 
-def scale_for(rows: int, columns: int, wanted: int | Literal["auto"], served: tuple[int, ...], cap: float) -> int:
-    """The scale for an image of this size: the wanted one, or with `auto` the largest whose result is within the cap.
+def scale_for(rows: int, columns: int, asked: int | Literal["auto"], served: tuple[int, ...], cap: float) -> int:
+    """The scale for an image of this size: as asked, or with `auto` the largest whose result is within the cap.
 
     served: by the generator, the largest first. cap: megapixels. Raises Skipped.
     """
-    scales = served if wanted == "auto" else (wanted,)
+    scales = served if asked == "auto" else (asked,)
     for scale in scales:
         megapixels = rows * columns * scale**2 / 1e6
         if megapixels <= cap and max(rows, columns) * scale <= LARGEST_SIDE:

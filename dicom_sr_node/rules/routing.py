@@ -61,13 +61,13 @@ def misses(match: Match, header: Dataset, origin: Origin) -> list[str]:
 
 def _misses(match: Match, header: Dataset, origin: Origin) -> Iterator[str]:
     for key, keyword in _TEXTS.items():
-        wanted, found = getattr(match, key), first(header, keyword).strip()
-        if wanted and not any(fnmatchcase(found.upper(), pattern.upper()) for pattern in wanted):
-            yield _told(key, found, wanted)
+        allowed, value = getattr(match, key), first(header, keyword).strip()
+        if allowed and not any(fnmatchcase(value.upper(), pattern.upper()) for pattern in allowed):
+            yield _mismatch(key, value, allowed)
     for key in ("calling_ae", "called_ae"):
-        wanted, found = getattr(match, key), getattr(origin, key)
-        if wanted and found not in wanted:
-            yield _told(key, found, wanted)
+        allowed, value = getattr(match, key), getattr(origin, key)
+        if allowed and value not in allowed:
+            yield _mismatch(key, value, allowed)
     rows, columns = header.get("Rows"), header.get("Columns")
     if isinstance(rows, int) and isinstance(columns, int):
         megapixels = rows * columns / 1e6
@@ -82,8 +82,8 @@ def why_none(header: Dataset, rules: Sequence[Rule], origin: Origin) -> str:
     return "; ".join(f"{rule.name}: {', '.join(misses(rule.match, header, origin))}" for rule in in_order(rules))
 
 
-def _told(key: str, found: str, wanted: Sequence[str]) -> str:
-    return f"{key} is {found or 'not given'}, not {' or '.join(wanted)}"
+def _mismatch(key: str, value: str, allowed: Sequence[str]) -> str:
+    return f"{key} is {value or 'not given'}, not {' or '.join(allowed)}"
 
 
 def output_specs(rule: Rule, model: ModelSettings, label: Label) -> tuple[OutputSpec, ...]:
@@ -92,12 +92,12 @@ def output_specs(rule: Rule, model: ModelSettings, label: Label) -> tuple[Output
     model, label: the node's own, for what neither the destination nor the rule says. Without a destination the result
     goes to the folder.
     """
-    found: dict[tuple[str, Scale, Label], list[str]] = {}
+    peers_of: dict[tuple[str, Scale, Label], list[str]] = {}
     own = (rule.model or IN_SERVICE, rule.scale or model.scale, rule.label or label)
     for to in rule.send_to:
         key = (to.model or own[0], to.scale or own[1], to.label or own[2])
-        found.setdefault(key, []).append(to.peer)
-    return tuple(OutputSpec(*key, tuple(names)) for key, names in (found or {own: [FOLDER]}).items())
+        peers_of.setdefault(key, []).append(to.peer)
+    return tuple(OutputSpec(*key, tuple(names)) for key, names in (peers_of or {own: [FOLDER]}).items())
 
 
 def urgency(rule: Rule | None, off_peak: str, now: datetime) -> tuple[Priority, float]:

@@ -79,15 +79,15 @@ def take_any(data_dir: Path, role: str) -> ProcessLock:
 
 def holders(data_dir: Path, name: str) -> list[int]:
     """The process ids of those who hold the slots `name`, `name-0`, ... now."""
-    found = []
+    pids = []
     for path in (data_dir / "locks").glob(f"{name}*"):
         with path.open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                told = file.read()
-                found += [int(told)] if told.isdigit() else []
-    return found
+                pid = file.read()
+                pids += [int(pid)] if pid.isdigit() else []
+    return pids
 
 
 def node_id(data_dir: Path) -> str:
@@ -98,8 +98,8 @@ def node_id(data_dir: Path) -> str:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         for _ in range(50):  # another process is just writing it
-            if found := path.read_text():
-                return found
+            if known := path.read_text():
+                return known
             time.sleep(0.1)
         raise NodeError(f"{path} is empty: remove it") from None
     with os.fdopen(descriptor, "w") as file:

@@ -45,11 +45,11 @@ def _error(record: logging.LogRecord) -> str:
 
 def kind_of(error: BaseException) -> str:
     """What kind of error it is, and where it was raised; of the system's errors also their words."""
-    told = type(error).__name__
+    kind = type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        told += f" ({error.strerror})"
+        kind += f" ({error.strerror})"
     where = traceback.extract_tb(error.__traceback__)
-    return f"{told} at {Path(where[-1].filename).name}:{where[-1].lineno}" if where else told
+    return f"{kind} at {Path(where[-1].filename).name}:{where[-1].lineno}" if where else kind
 
 
 def start(level: int = logging.INFO) -> None:

@@ -37,13 +37,13 @@ class AlarmLog:
         """Somebody knows."""
         clock, values = now(self._engine), {"text": trouble.text}
         with self._engine.begin() as connection:
-            mine = (alarm.c.kind == trouble.kind) & (alarm.c.subject == trouble.subject)
-            if not connection.execute(update(alarm).where(mine).values(**values, told_at=clock)).rowcount:
+            is_this = (alarm.c.kind == trouble.kind) & (alarm.c.subject == trouble.subject)
+            if not connection.execute(update(alarm).where(is_this).values(**values, told_at=clock)).rowcount:
                 row = {"kind": trouble.kind, "subject": trouble.subject, **values, "since": clock, "told_at": clock}
                 connection.execute(insert(alarm).values(**row))
 
     def forget(self, trouble: Problem) -> None:
         """It is over, and somebody knows."""
         with self._engine.begin() as connection:
-            mine = (alarm.c.kind == trouble.kind) & (alarm.c.subject == trouble.subject)
-            connection.execute(delete(alarm).where(mine))
+            is_this = (alarm.c.kind == trouble.kind) & (alarm.c.subject == trouble.subject)
+            connection.execute(delete(alarm).where(is_this))

@@ -49,14 +49,14 @@ class AuditQueue:
         """Give back what a dead process of this slot held."""
         return leases.release(self._engine, audit, worker)
 
-    def done(self, held: AuditMessage) -> None:
+    def done(self, claim: AuditMessage) -> None:
         """The trail has it."""
         with self._engine.begin() as connection:
-            leases.write(connection, audit, held.id, held.attempt, state=JobState.DONE)
-            connection.execute(delete(audit).where(audit.c.id == held.id))
+            leases.write(connection, audit, claim.id, claim.attempt, state=JobState.DONE)
+            connection.execute(delete(audit).where(audit.c.id == claim.id))
 
-    def fail(self, held: AuditMessage, reason: str) -> None:
+    def fail(self, claim: AuditMessage, reason: str) -> None:
         """Try again, for ever, and first: the order of the trail is the order of events."""
         with self._engine.begin() as connection:
-            later = {"state": JobState.READY, "lease_until": 0.0, "failures": held.failures + 1}
-            leases.write(connection, audit, held.id, held.attempt, reason=reason, **later)
+            later = {"state": JobState.READY, "lease_until": 0.0, "failures": claim.failures + 1}
+            leases.write(connection, audit, claim.id, claim.attempt, reason=reason, **later)

@@ -58,27 +58,29 @@ class Commitments:
             rows = connection.execute(due.with_for_update(of=delivery, skip_locked=True)).all()
             if not rows:
                 return []
-            wanted = []
+            awaited = []
             for row in rows:
                 still_hopes = required and row.reason == _ASKED and row.age_s < patience_s
                 if row.commit_tries < MOST_TRIES or still_hopes:
-                    wanted.append(row)
+                    awaited.append(row)
                 else:
-                    told = f"no commitment after {row.commit_tries} requests; the last: {row.reason}"
-                    _end(connection, row.id, JobState.DEAD if required else JobState.DONE, told)
-            if not wanted:
+                    reason = f"no commitment after {row.commit_tries} requests; the last: {row.reason}"
+                    _end(connection, row.id, JobState.DEAD if required else JobState.DONE, reason)
+            if not awaited:
                 return []
-            made = {
+            columns = {
                 "transaction_uid": transaction_uid,
                 "destination": destination,
                 "sent_at": clock,
                 "reported_at": 0.0,
             }
-            request = connection.execute(insert(commitment).values(**made).returning(commitment.c.id)).scalar_one()
+            request = connection.execute(insert(commitment).values(**columns).returning(commitment.c.id)).scalar_one()
             values = {"commitment_id": request, "commit_at": clock + wait_s}
-            ids = [row.id for row in wanted]
+            ids = [row.id for row in awaited]
             connection.execute(update(delivery).where(delivery.c.id.in_(ids)).values(**values))
-            return [Reference(sop_class_uid=row.sop_class_uid, sop_instance_uid=row.sop_instance_uid) for row in wanted]
+            return [
+                Reference(sop_class_uid=row.sop_class_uid, sop_instance_uid=row.sop_instance_uid) for row in awaited
+            ]
 
     def sent(self, transaction_uid: str, wait_s: float) -> None:
         """The peer has taken the request; its report is awaited for so long."""
@@ -86,13 +88,13 @@ class Commitments:
 
     def give_up(self, transaction_uid: str, reason: str) -> None:
         """The peer does not take such requests from us, and need not: what it stored is done."""
-        mine = (
+        deliveries = (
             select(delivery.c.id)
             .join(commitment, commitment.c.id == delivery.c.commitment_id)
             .where(commitment.c.transaction_uid == transaction_uid, delivery.c.state == JobState.SENT)
         )
         with self._engine.begin() as connection:
-            for delivery_id in connection.scalars(mine).all():
+            for delivery_id in connection.scalars(deliveries).all():
                 _end(connection, delivery_id, JobState.DONE, f"stored; {reason}")
 
     def postpone(self, transaction_uid: str, reason: str, delay_s: float) -> None:
@@ -103,9 +105,9 @@ class Commitments:
             "commit_tries": delivery.c.commit_tries + 1,
             "reason": leases.storable(reason),
         }
-        mine = (delivery.c.commitment_id == request) & (delivery.c.state == JobState.SENT)
+        is_awaited = (delivery.c.commitment_id == request) & (delivery.c.state == JobState.SENT)
         with self._engine.begin() as connection:
-            connection.execute(update(delivery).where(mine).values(**values))
+            connection.execute(update(delivery).where(is_awaited).values(**values))
 
     def destination_of(self, transaction_uid: str) -> str | None:
         """Whom a transaction was asked of; None if it is none of ours."""
@@ -122,9 +124,9 @@ class Commitments:
 
     def is_reported(self, transaction_uid: str) -> bool:
         """Whether the peer has reported."""
-        mine = (commitment.c.transaction_uid == transaction_uid) & (commitment.c.reported_at > 0)
+        reported = (commitment.c.transaction_uid == transaction_uid) & (commitment.c.reported_at > 0)
         with reading(self._engine) as connection:
-            return connection.scalar(select(commitment.c.id).where(mine)) is not None
+            return connection.scalar(select(commitment.c.id).where(reported)) is not None
 
     def report(self, transaction_uid: str, committed: Sequence[str], failed: Mapping[str, int]) -> None:
         """What the peer says of each SOP Instance UID (failed: with its Failure Reason).
@@ -148,12 +150,12 @@ class Commitments:
             )
             for row in connection.execute(waiting).all():
                 if row.sop_instance_uid in failed:
-                    told = f"not committed: failure reason 0x{failed[row.sop_instance_uid]:04X}"
+                    reason = f"not committed: failure reason 0x{failed[row.sop_instance_uid]:04X}"
                     if row.failures + 1 >= MOST_TRIES:
-                        _end(connection, row.id, JobState.DEAD, told)
+                        _end(connection, row.id, JobState.DEAD, reason)
                     else:
                         again = {"failures": row.failures + 1, "run_at": now(self._engine), "commit_tries": 0}
-                        _end(connection, row.id, JobState.READY, told, **again)
+                        _end(connection, row.id, JobState.READY, reason, **again)
                 elif row.sop_instance_uid in committed:
                     _end(connection, row.id, JobState.DONE, "committed")
 
@@ -215,18 +217,18 @@ class InboundRequests:
         """Give back what a dead process of this slot held."""
         return leases.release(self._engine, asked, worker)
 
-    def done(self, held: CommitmentRequest) -> None:
+    def done(self, claim: CommitmentRequest) -> None:
         """The peer has our report."""
         with self._engine.begin() as connection:
-            leases.write(connection, asked, held.id, held.attempt, state=JobState.DONE)
+            leases.write(connection, asked, claim.id, claim.attempt, state=JobState.DONE)
 
-    def dead(self, held: CommitmentRequest, reason: str) -> None:
+    def dead(self, claim: CommitmentRequest, reason: str) -> None:
         """The peer will never have it."""
         with self._engine.begin() as connection:
-            leases.write(connection, asked, held.id, held.attempt, state=JobState.DEAD, reason=reason)
+            leases.write(connection, asked, claim.id, claim.attempt, state=JobState.DEAD, reason=reason)
 
-    def fail(self, held: CommitmentRequest, reason: str, *, delay_s: float) -> None:
+    def fail(self, claim: CommitmentRequest, reason: str, *, delay_s: float) -> None:
         """Report later."""
-        later = {"state": JobState.READY, "failures": held.failures + 1, "run_at": now(self._engine) + delay_s}
+        later = {"state": JobState.READY, "failures": claim.failures + 1, "run_at": now(self._engine) + delay_s}
         with self._engine.begin() as connection:
-            leases.write(connection, asked, held.id, held.attempt, reason=reason, **later)
+            leases.write(connection, asked, claim.id, claim.attempt, reason=reason, **later)

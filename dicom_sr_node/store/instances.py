@@ -63,7 +63,7 @@ class Instances:
                     instance.c.sop_instance_uid == row["sop_instance_uid"]
                 )
             ).all()
-            known = next((found for found in same_uid if found.sha256 == row["sha256"]), None)
+            known = next((other for other in same_uid if other.sha256 == row["sha256"]), None)
             if known is not None and known.file == row["file"]:
                 return int(known.id)  # another receiver has adopted this very file
             if known is not None and known.purged_at:
@@ -77,8 +77,8 @@ class Instances:
             new_id: int = connection.execute(insert(instance).values(**row).returning(instance.c.id)).scalar_one()
             connection.execute(insert(job).values(instance_id=new_id, **NEW, **way))
             syntax = UID(transfer_syntax_uid).name
-            told = f"{row['bytes']} bytes from {row['calling_ae']} calling {row['called_ae'] or 'us'}, {syntax}"
-            journal(connection, new_id, "received", told)
+            note = f"{row['bytes']} bytes from {row['calling_ae']} calling {row['called_ae'] or 'us'}, {syntax}"
+            journal(connection, new_id, "received", note)
             for before in same_uid:
                 journal(connection, new_id, "uid conflict", f"image {before.id} has the same SOP Instance UID")
             return new_id

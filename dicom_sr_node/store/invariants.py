@@ -42,8 +42,8 @@ class Invariants:
 
     def broken(self) -> list[str]:
         """One line for each row that breaks an invariant."""
-        found: list[str] = []
-        for statement, told in (
+        violations: list[str] = []
+        for statement, sentence in (
             (self._images_without_job(), "I1 image {} has no job"),
             (self._done_without_image(), "I2 job {} is done without a derived image"),
             (self._twice_derived(), "I2 job {} has more than one derived image for one destination"),
@@ -52,15 +52,15 @@ class Invariants:
             *((self._overdue(table), f"I5 {table.name} {{}} is running without a live lease") for table in _LEASED),
         ):
             with reading(self._engine) as connection:
-                found += [told.format(row_id) for row_id in connection.scalars(statement)]
+                violations += [sentence.format(row_id) for row_id in connection.scalars(statement)]
         if self._engine.dialect.name == "sqlite":
             with reading(self._engine) as connection:
-                found += [
+                violations += [
                     f"database: {row[0]}" for row in connection.exec_driver_sql("PRAGMA quick_check") if row[0] != "ok"
                 ]
                 for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
-                    found.append(f"database: {row[0]} {row[1]} refers to a row that is not there")
-        return found
+                    violations.append(f"database: {row[0]} {row[1]} refers to a row that is not there")
+        return violations
 
     def _files(self, statement: Select[str, int, str, int], what: str) -> list[File]:
         with reading(self._engine) as connection:
@@ -80,8 +80,8 @@ class Invariants:
             its_job.c.instance_id == other.c.id,
             other.c.sop_instance_uid == instance.c.sop_instance_uid,
         )
-        mine = select(job.c.id).join(instance, instance.c.id == job.c.instance_id)
-        return mine.where(job.c.state == JobState.DONE, ~has_image)
+        jobs = select(job.c.id).join(instance, instance.c.id == job.c.instance_id)
+        return jobs.where(job.c.state == JobState.DONE, ~has_image)
 
     @staticmethod
     def _twice_derived() -> Select[int]:

@@ -31,20 +31,20 @@ class Jobs:
         row = leases.claim(self._engine, job, worker, lease_s)
         return Job(**row) if row else None
 
-    def renew(self, held: Job, lease_s: float) -> None:
+    def renew(self, claim: Job, lease_s: float) -> None:
         """Hold on to a job."""
-        leases.renew(self._engine, job, held.id, held.attempt, lease_s)
+        leases.renew(self._engine, job, claim.id, claim.attempt, lease_s)
 
-    def put_back(self, held: Job) -> None:
+    def put_back(self, claim: Job) -> None:
         """Give a job back untried."""
-        leases.put_back(self._engine, job, held.id, held.attempt)
+        leases.put_back(self._engine, job, claim.id, claim.attempt)
 
     def release(self, worker: str) -> int:
         """Give back what a dead process of this slot held."""
         return leases.release(self._engine, job, worker)
 
     @again_if_beaten
-    def done(self, held: Job, result: JobResult, took_s: float = 0.0) -> list[Stored]:
+    def done(self, claim: Job, result: JobResult, took_s: float = 0.0) -> list[Stored]:
         """Commit the outputs, their deliveries and the end of the job, all or nothing.
 
         Returns the files that are not needed: an output of the same SOP Instance UID is already there, and the first
@@ -53,19 +53,25 @@ class Jobs:
         clock, spare = now(self._engine), []
         with self._engine.begin() as connection:
             values = {"state": JobState.DONE, "reason": "", "skipped": "", "quality": json.dumps(result.quality)}
-            leases.write(connection, job, held.id, held.attempt, **values)
-            told = f"by rule {result.rule}, {took_s:.1f} s, try {held.attempt}, in {held.worker}"
-            journal(connection, held.instance_id, "worked on", told)
+            leases.write(connection, job, claim.id, claim.attempt, **values)
+            note = f"by rule {result.rule}, {took_s:.1f} s, try {claim.attempt}, in {claim.worker}"
+            journal(connection, claim.instance_id, "worked on", note)
             for why in result.left_out:
-                journal(connection, held.instance_id, "left out", why)
+                journal(connection, claim.instance_id, "left out", why)
             for kept in result.outputs:
-                made, stored = kept.columns, kept.stored
-                same = select(output.c.id).where(output.c.sop_instance_uid == made["sop_instance_uid"])
+                columns, stored = kept.columns, kept.stored
+                same = select(output.c.id).where(output.c.sop_instance_uid == columns["sop_instance_uid"])
                 if connection.scalar(same) is not None:
-                    journal(connection, held.instance_id, "done", f"the {made['kind']} was already there")
+                    journal(connection, claim.instance_id, "done", f"the {columns['kind']} was already there")
                     spare.append(stored)
                     continue
-                row = {**made, "job_id": held.id, "file": stored.name, "sha256": stored.sha256, "bytes": stored.bytes}
+                row = {
+                    **columns,
+                    "job_id": claim.id,
+                    "file": stored.name,
+                    "sha256": stored.sha256,
+                    "bytes": stored.bytes,
+                }
                 output_id = connection.execute(
                     insert(output).values(**row, created_at=clock).returning(output.c.id)
                 ).scalar_one()
@@ -74,16 +80,16 @@ class Jobs:
                     connection.execute(insert(comparison).values(**row))
                 for name in kept.destinations:
                     way = {"output_id": output_id, "destination": name, "run_at": clock, "updated_at": clock}
-                    way["priority"] = held.priority
+                    way["priority"] = claim.priority
                     connection.execute(insert(delivery).values(**way, **leases.NEW))
                 where = f"to {', '.join(kept.destinations)}" if kept.destinations else "kept here"
-                text = f"{made['kind']} x{made['scale']} by {made['model']}, {where}"
-                journal(connection, held.instance_id, "done", text)
+                text = f"{columns['kind']} x{columns['scale']} by {columns['model']}, {where}"
+                journal(connection, claim.instance_id, "done", text)
         return spare
 
     def end(
         self,
-        held: Job,
+        claim: Job,
         state: JobState,
         reason: str,
         *,
@@ -94,18 +100,18 @@ class Jobs:
         values = {"state": state, "reason": reason, "skipped": skipped or ""}
         with self._engine.begin() as connection:
             leases.write(
-                connection, job, held.id, held.attempt, **values, quality=json.dumps(quality) if quality else ""
+                connection, job, claim.id, claim.attempt, **values, quality=json.dumps(quality) if quality else ""
             )
-            journal(connection, held.instance_id, state, reason)
+            journal(connection, claim.instance_id, state, reason)
 
-    def fail(self, held: Job, reason: str, *, delay_s: float, failures: int = 1, lost: int = 0) -> None:
+    def fail(self, claim: Job, reason: str, *, delay_s: float, failures: int = 1, lost: int = 0) -> None:
         """Try again later; the try counts as so many failures of the image, or as lost."""
         clock = now(self._engine)
-        counts = {"failures": held.failures + failures, "lost": held.lost + lost}
+        counts = {"failures": claim.failures + failures, "lost": claim.lost + lost}
         values = {"state": JobState.READY, "run_at": clock + delay_s, **counts}
         with self._engine.begin() as connection:
-            leases.write(connection, job, held.id, held.attempt, reason=reason, **values)
-            journal(connection, held.instance_id, "try failed", reason)
+            leases.write(connection, job, claim.id, claim.attempt, reason=reason, **values)
+            journal(connection, claim.instance_id, "try failed", reason)
 
     def retry(self, job_id: int, who: str = BY_HAND) -> Job:
         """Start a dead or skipped job again. Raises NotFound for another state."""
@@ -126,20 +132,20 @@ class Jobs:
     ) -> Job:
         clock = now(self._engine)
         with self._engine.begin() as connection:
-            found = connection.execute(select(job).where(job.c.id == job_id)).mappings().one_or_none()
-            if found is None:
+            row = connection.execute(select(job).where(job.c.id == job_id)).mappings().one_or_none()
+            if row is None:
                 raise NotFound(f"no job {job_id}")
-            if found["state"] not in allowed:
-                raise NotFound(f"job {job_id} is {found['state']}; only {' or '.join(allowed)} can become {state}")
+            if row["state"] not in allowed:
+                raise NotFound(f"job {job_id} is {row['state']}; only {' or '.join(allowed)} can become {state}")
             if state is JobState.READY and connection.scalar(
-                select(instance.c.purged_at).where(instance.c.id == found["instance_id"])
+                select(instance.c.purged_at).where(instance.c.id == row["instance_id"])
             ):
                 raise NotFound(f"the image of job {job_id} was purged; send it again from the archive")
             statement = (
                 update(job).where(job.c.id == job_id).values(state=state, run_at=clock, updated_at=clock, **values)
             )
             changed = connection.execute(statement.returning(job)).mappings().one()
-            journal(connection, found["instance_id"], what, who)
+            journal(connection, row["instance_id"], what, who)
             return Job(**changed)
 
     def get(self, job_id: int) -> Job:
@@ -168,16 +174,16 @@ class Jobs:
             statement = statement.where(or_(*(IS_STATUS[status] for status in statuses)))
         with reading(self._engine) as connection:
             rows = connection.execute(statement.order_by(job.c.id.desc()).limit(limit)).mappings()
-            found = [{**row, "status": status_of(row)} for row in rows]
-        return [{key: row[key] for key in row if key not in ("dead_deliveries", "open_deliveries")} for row in found]
+            listed = [{**row, "status": status_of(row)} for row in rows]
+        return [{key: row[key] for key in row if key not in ("dead_deliveries", "open_deliveries")} for row in listed]
 
     def counts(self) -> dict[JobState, int]:
         """How many jobs are in each state."""
         with reading(self._engine) as connection:
-            found = {
+            counts = {
                 row[0]: row[1] for row in connection.execute(select(job.c.state, func.count()).group_by(job.c.state))
             }
-        return {state: found.get(state, 0) for state in JobState}
+        return {state: counts.get(state, 0) for state in JobState}
 
     def skip_reasons(self) -> dict[str, int]:
         """How many jobs were skipped for each reason of the closed list."""

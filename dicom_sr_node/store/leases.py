@@ -28,13 +28,13 @@ def claim(engine: Engine, table: Table, worker: str, lease_s: float, *where: Col
         if _first_due(connection, table, clock, where) is None:
             return None
     with engine.begin() as connection:
-        found = _first_due(connection, table, clock, where)
-        if found is None:
+        due = _first_due(connection, table, clock, where)
+        if due is None:
             return None
         values: dict[str, Any] = {"state": JobState.RUNNING, "attempt": table.c.attempt + 1, "worker": worker}
-        if found.state == JobState.RUNNING:
+        if due.state == JobState.RUNNING:
             values |= {"lost": table.c.lost + 1, "reason": _DIED}
-        statement = update(table).where(table.c.id == found.id)
+        statement = update(table).where(table.c.id == due.id)
         return (
             connection.execute(
                 statement.values(**values, lease_until=clock + lease_s, updated_at=clock).returning(table)
@@ -50,25 +50,25 @@ def _first_due(
     expired = [table.c.state == JobState.RUNNING, table.c.lease_until < clock]
     waiting = [[table.c.state == JobState.READY, table.c.priority == p, table.c.run_at <= clock] for p in Priority]
     for conditions in (expired, *waiting):  # each is one range of an index, however long the queue
-        found = connection.execute(
+        row = connection.execute(
             select(table.c.id, table.c.state)
             .where(*conditions, *where)
             .order_by(table.c.run_at, table.c.id)
             .limit(1)
             .with_for_update(skip_locked=True)
         ).one_or_none()
-        if found is not None:
-            return found
+        if row is not None:
+            return row
     return None
 
 
 def write(connection: Connection, table: Table, row_id: int, attempt: int, **values: Any) -> None:
     """Change a row that this attempt holds. Raises Fenced if it does not hold it any more."""
-    held = (table.c.id == row_id) & (table.c.attempt == attempt) & (table.c.state == JobState.RUNNING)
+    is_ours = (table.c.id == row_id) & (table.c.attempt == attempt) & (table.c.state == JobState.RUNNING)
     if "reason" in values:
         values["reason"] = storable(values["reason"])
     clock = now(connection.engine)
-    changed = connection.execute(update(table).where(held).values(updated_at=clock, **values))
+    changed = connection.execute(update(table).where(is_ours).values(updated_at=clock, **values))
     if changed.rowcount != 1:
         raise Fenced(f"{table.name} {row_id}: attempt {attempt} no longer holds it")
 
@@ -94,7 +94,7 @@ def release(engine: Engine, table: Table, worker: str) -> int:
     """Give back what an earlier process of this slot held when it died; the caller holds the slot's lock."""
     clock = now(engine)
     with engine.begin() as connection:
-        held = (table.c.state == JobState.RUNNING) & (table.c.worker == worker)
+        is_ours = (table.c.state == JobState.RUNNING) & (table.c.worker == worker)
         values = {
             "state": JobState.READY,
             "worker": "",
@@ -102,4 +102,4 @@ def release(engine: Engine, table: Table, worker: str) -> int:
             "lost": table.c.lost + 1,
             "reason": _DIED,
         }
-        return connection.execute(update(table).where(held).values(**values, updated_at=clock)).rowcount
+        return connection.execute(update(table).where(is_ours).values(**values, updated_at=clock)).rowcount

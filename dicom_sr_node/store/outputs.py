@@ -76,32 +76,32 @@ class Deliveries:
         """Give back what a dead process of this slot held."""
         return leases.release(self._engine, delivery, worker)
 
-    def done(self, held: Delivery, note: str, message: str = "") -> None:
+    def done(self, claim: Delivery, note: str, message: str = "") -> None:
         """The destination has the object; message: for the audit trail."""
-        text = f"to {held.destination}{note and ': ' + note}"
-        self._write(held, "delivered", text, message, state=JobState.DONE, reason=note)
+        text = f"to {claim.destination}{note and ': ' + note}"
+        self._write(claim, "delivered", text, message, state=JobState.DONE, reason=note)
 
-    def sent(self, held: Delivery, note: str, message: str = "") -> None:
+    def sent(self, claim: Delivery, note: str, message: str = "") -> None:
         """The destination has the object, and will be asked to commit to it."""
-        text = f"to {held.destination}{note and ': ' + note}; commitment is awaited"
+        text = f"to {claim.destination}{note and ': ' + note}; commitment is awaited"
         asking: dict[str, Any] = {"commit_at": now(self._engine), "commit_tries": 0, "commitment_id": None}
-        self._write(held, "sent", text, message, state=JobState.SENT, reason=note, **asking)
+        self._write(claim, "sent", text, message, state=JobState.SENT, reason=note, **asking)
 
-    def dead(self, held: Delivery, reason: str) -> None:
+    def dead(self, claim: Delivery, reason: str) -> None:
         """The destination will never take it."""
-        self._write(held, "delivery dead", f"to {held.destination}: {reason}", state=JobState.DEAD, reason=reason)
+        self._write(claim, "delivery dead", f"to {claim.destination}: {reason}", state=JobState.DEAD, reason=reason)
 
-    def fail(self, held: Delivery, reason: str, *, delay_s: float) -> None:
+    def fail(self, claim: Delivery, reason: str, *, delay_s: float) -> None:
         """Try again later."""
-        values: dict[str, Any] = {"state": JobState.READY, "failures": held.failures + 1}
+        values: dict[str, Any] = {"state": JobState.READY, "failures": claim.failures + 1}
         values["run_at"] = now(self._engine) + delay_s
-        self._write(held, "delivery failed", f"to {held.destination}: {reason}", reason=reason, **values)
+        self._write(claim, "delivery failed", f"to {claim.destination}: {reason}", reason=reason, **values)
 
-    def age_s(self, held: Delivery) -> float:
+    def age_s(self, claim: Delivery) -> float:
         """How long ago the object was made."""
-        made = select(now(self._engine) - output.c.created_at).where(output.c.id == held.output_id)
+        statement = select(now(self._engine) - output.c.created_at).where(output.c.id == claim.output_id)
         with reading(self._engine) as connection:
-            return float(connection.execute(made).scalar_one())
+            return float(connection.execute(statement).scalar_one())
 
     def retry(self, job_id: int, who: str = BY_HAND) -> int:
         """Send at once what is dead or waits of a job's output; returns how many."""
@@ -119,8 +119,8 @@ class Deliveries:
 
     def _again(self, job_id: int, states: tuple[JobState, ...], what: str, who: str) -> int:
         clock = now(self._engine)
-        mine = select(output.c.id).where(output.c.job_id == job_id)
-        where = delivery.c.output_id.in_(mine) & delivery.c.state.in_(states)
+        outputs = select(output.c.id).where(output.c.job_id == job_id)
+        where = delivery.c.output_id.in_(outputs) & delivery.c.state.in_(states)
         values = {"state": JobState.READY, "failures": 0, "commit_tries": 0, "run_at": clock, "updated_at": clock}
         with self._engine.begin() as connection:
             changed = update(delivery).where(where).values(**values).returning(delivery.c.destination)
@@ -142,17 +142,17 @@ class Deliveries:
         """How many deliveries are in each state, for each destination."""
         columns = (delivery.c.destination, delivery.c.state)
         with reading(self._engine) as connection:
-            found = connection.execute(select(*columns, func.count()).group_by(*columns)).all()
-        counts = {destination: dict.fromkeys(JobState, 0) for destination, _, _ in found}
-        for destination, state, number in found:
+            rows = connection.execute(select(*columns, func.count()).group_by(*columns)).all()
+        counts = {destination: dict.fromkeys(JobState, 0) for destination, _, _ in rows}
+        for destination, state, number in rows:
             counts[destination][JobState(state)] = number
         return counts
 
-    def _write(self, held: Delivery, what: str, text: str, message: str = "", **values: Any) -> None:
+    def _write(self, claim: Delivery, what: str, text: str, message: str = "", **values: Any) -> None:
         of_image = (
-            select(job.c.instance_id).join(output, output.c.job_id == job.c.id).where(output.c.id == held.output_id)
+            select(job.c.instance_id).join(output, output.c.job_id == job.c.id).where(output.c.id == claim.output_id)
         )
         with self._engine.begin() as connection:
-            leases.write(connection, delivery, held.id, held.attempt, **values)
+            leases.write(connection, delivery, claim.id, claim.attempt, **values)
             journal(connection, connection.execute(of_image).scalar_one(), what, text)
             audit_queue.enqueue(connection, message)

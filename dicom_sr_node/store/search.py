@@ -47,10 +47,10 @@ class Search:
 
     def image(self, image_id: int) -> dict[str, Any]:
         """One of them. Raises NotFound."""
-        found = self._rows(instance.c.id == image_id, limit=1)
-        if not found:
+        rows = self._rows(instance.c.id == image_id, limit=1)
+        if not rows:
             raise NotFound(f"no image {image_id}")
-        return found[0]
+        return rows[0]
 
     def _rows(self, *conditions: ColumnElement[bool], limit: int) -> list[dict[str, Any]]:
         columns = (
@@ -77,12 +77,12 @@ class Search:
             open_jobs = self._jobs_with(connection, JobState.READY, JobState.RUNNING, JobState.SENT)
             dead_jobs = self._jobs_with(connection, JobState.DEAD)
         open_jobs -= dead_jobs
-        made = jobs.get(JobState.DONE, 0)
+        done = jobs.get(JobState.DONE, 0)
         return {
             ImageStatus.WAITING: jobs.get(JobState.READY, 0),
             ImageStatus.WORKING: jobs.get(JobState.RUNNING, 0),
             ImageStatus.ON_ITS_WAY: len(open_jobs),
-            ImageStatus.DELIVERED: made - len(open_jobs) - len(dead_jobs),
+            ImageStatus.DELIVERED: done - len(open_jobs) - len(dead_jobs),
             ImageStatus.SKIPPED: jobs.get(JobState.SKIPPED, 0),
             ImageStatus.DEAD: jobs.get(JobState.DEAD, 0) + len(dead_jobs),
         }
@@ -129,31 +129,31 @@ def _each_word(column: ColumnElement[str], text: str) -> ColumnElement[bool]:
 
 
 def _conditions(query: ImageQuery) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
+    conditions: list[ColumnElement[bool]] = []
     if query.name:
-        found.append(_each_word(instance.c.patient_name, query.name))
+        conditions.append(_each_word(instance.c.patient_name, query.name))
     columns = {"accession": instance.c.accession, "patient_id": instance.c.patient_id}
     for key, column in columns.items():
         if text := getattr(query, key):
-            found.append(column.icontains(text, autoescape=True))
+            conditions.append(column.icontains(text, autoescape=True))
     if query.text:
         named = _each_word(instance.c.patient_name, query.text)
         others = (instance.c.accession, instance.c.patient_id)
-        found.append(or_(named, *(column.icontains(query.text, autoescape=True) for column in others)))
+        conditions.append(or_(named, *(column.icontains(query.text, autoescape=True) for column in others)))
     if query.study_date:
-        found.append(instance.c.study_date == query.study_date)
+        conditions.append(instance.c.study_date == query.study_date)
     if query.since is not None:
-        found.append(instance.c.received_at >= query.since)
+        conditions.append(instance.c.received_at >= query.since)
     if query.until is not None:
-        found.append(instance.c.received_at < query.until)
+        conditions.append(instance.c.received_at < query.until)
     if query.status is not None:
-        found.append(IS_STATUS[query.status])
+        conditions.append(IS_STATUS[query.status])
     if query.modality:
-        found.append(instance.c.modality == query.modality.upper())
+        conditions.append(instance.c.modality == query.modality.upper())
     if query.peer:
         # An expression, or SQLite would go through all deliveries to the peer by index, once for each image.
         to_peer = delivery_where(delivery.c.destination + "" == query.peer)
-        found.append(or_(instance.c.calling_ae == query.peer, to_peer))
+        conditions.append(or_(instance.c.calling_ae == query.peer, to_peer))
     if query.before is not None:
-        found.append(instance.c.id < query.before)
-    return found
+        conditions.append(instance.c.id < query.before)
+    return conditions

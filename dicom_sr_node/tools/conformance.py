@@ -73,13 +73,13 @@ def _table(headings: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 def classes() -> str:
     """Every SOP class and its roles."""
-    made = [*((kind.uid, "SCP, SCU") for kind in KINDS.values())]
-    made += [(SecondaryCaptureImageStorage, "SCP (stored, not upscaled), SCU (heat map)")]
-    made += [(EnhancedSRStorage, "SCP (stored, not upscaled), SCU (report)")]
-    named = {str(uid) for uid, _ in made}
+    roles = [*((kind.uid, "SCP, SCU") for kind in KINDS.values())]
+    roles += [(SecondaryCaptureImageStorage, "SCP (stored, not upscaled), SCU (heat map)")]
+    roles += [(EnhancedSRStorage, "SCP (stored, not upscaled), SCU (report)")]
+    named = {str(uid) for uid, _ in roles}
     others = [uid for uid in syntaxes.storage_classes("all") if uid not in named]
     rows: list[tuple[object, ...]] = [(UID("1.2.840.10008.1.1").name, "1.2.840.10008.1.1", "SCP, SCU")]
-    rows += [(uid.name, uid, role) for uid, role in made]
+    rows += [(uid.name, uid, role) for uid, role in roles]
     rows += [(wire.SOP_CLASS.name, wire.SOP_CLASS, "SCU, SCP")]
     rows += [(f"{len(others)} other storage classes", "those of pynetdicom", "SCP (stored, not upscaled)")]
     return _table(("SOP class", "UID", "role"), rows)
@@ -114,7 +114,7 @@ def association() -> str:
 
 def answers() -> str:
     """Statuses of the C-STORE SCP."""
-    return _table(("status", "meaning"), ((f"0x{code:04X}", told) for code, told in statuses.ANSWERS.items()))
+    return _table(("status", "meaning"), ((f"0x{code:04X}", meaning) for code, meaning in statuses.ANSWERS.items()))
 
 
 def reactions() -> str:
@@ -160,7 +160,9 @@ def attributes() -> str:
 
 def codes() -> str:
     """The private coding scheme of the report."""
-    return _table(("code", "scheme", "meaning"), ((key, report.SCHEME, told) for key, told in report.CODES.items()))
+    return _table(
+        ("code", "scheme", "meaning"), ((key, report.SCHEME, meaning) for key, meaning in report.CODES.items())
+    )
 
 
 def configuration() -> str:
@@ -205,9 +207,9 @@ def render() -> str:
 def filled(document: str) -> str:
     """A document with its tables made anew. Raises NotFound for a table that does not exist."""
 
-    def one(place: re.Match[str]) -> str:
-        if place[2] not in TABLES:
-            raise NotFound(f"no table {place[2]!r}; known tables: {', '.join(TABLES)}")
-        return f"{place[1]}\n{TABLES[place[2]]()}\n\n{place[3]}"
+    def one(match: re.Match[str]) -> str:
+        if match[2] not in TABLES:
+            raise NotFound(f"no table {match[2]!r}; known tables: {', '.join(TABLES)}")
+        return f"{match[1]}\n{TABLES[match[2]]()}\n\n{match[3]}"
 
     return _PLACE.sub(one, document)

@@ -43,22 +43,22 @@ def check(
 
 
 def _check(spool: Spool, invariants: Invariants, quick: bool, progress: Progress) -> Findings:
-    found = Findings(violations=invariants.broken())
+    findings = Findings(violations=invariants.broken())
     lying = {place: spool.names(place) for place in PLACES}  # before the rows: what gets its row meanwhile is no orphan
     rows = dict(zip(PLACES, (invariants.received(), invariants.derived()), strict=True))
-    found.images, found.results = len(rows["in"]), len(rows["outbox"])
-    total, done = max(1, found.images + found.results), 0
+    findings.images, findings.results = len(rows["in"]), len(rows["outbox"])
+    total, done = max(1, findings.images + findings.results), 0
     for place, files in rows.items():
         for file in files:
             if wrong := _wrong(spool, place, file, quick):
-                found.violations.append(f"I1 {file.whose}: {wrong}")
+                findings.violations.append(f"I1 {file.whose}: {wrong}")
             done += 1
             progress(done / total)
-        _orphans(spool, place, lying[place] - {file.name for file in files}, found)
+        _orphans(spool, place, lying[place] - {file.name for file in files}, findings)
     for path in (spool.root / "tmp").rglob("*"):
         if path.is_file():
-            _leftover(path, f"tmp/{path.relative_to(spool.root / 'tmp')} is half written", found)
-    return found
+            _leftover(path, f"tmp/{path.relative_to(spool.root / 'tmp')} is half written", findings)
+    return findings
 
 
 def _wrong(spool: Spool, place: Place, file: File, quick: bool) -> str:
@@ -84,18 +84,18 @@ def _sha256(path: Path, place: Place) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _orphans(spool: Spool, place: Place, names: set[str], found: Findings) -> None:
+def _orphans(spool: Spool, place: Place, names: set[str], findings: Findings) -> None:
     for name in sorted(names):
-        _leftover(spool.path(place, name), f"{place}/{name} belongs to no row", found)
+        _leftover(spool.path(place, name), f"{place}/{name} belongs to no row", findings)
 
 
-def _leftover(path: Path, told: str, found: Findings) -> None:
+def _leftover(path: Path, what: str, findings: Findings) -> None:
     """What is being written now, or was when a process died, has no row yet; the node removes or adopts it in time."""
     try:
         age_s = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return
     if age_s > 2 * ORPHAN_AGE_S:
-        found.violations.append(f"I6 {told}, for {age_s / 3600:.0f} h")
+        findings.violations.append(f"I6 {what}, for {age_s / 3600:.0f} h")
     else:
-        found.notes.append(f"I6 {told}, for {age_s:.0f} s")
+        findings.notes.append(f"I6 {what}, for {age_s:.0f} s")

@@ -31,9 +31,9 @@ def examine(upscaler: Upscaler, data: Path | None, progress: Callable[[str], Non
         raise NodeError(f"no verdict: {error}") from error
 
 
-def prove(weights: Path, found: suite.Examination) -> None:
+def prove(weights: Path, examination: suite.Examination) -> None:
     """Put the figures into the card beside a weights file."""
-    spool.write(weights.with_suffix(".json"), checkpoint.updated(weights, physics=found.as_dict()).encode())
+    spool.write(weights.with_suffix(".json"), checkpoint.updated(weights, physics=examination.as_dict()).encode())
 
 
 def _radiographs(folder: Path) -> list[NDArray[Any]]:

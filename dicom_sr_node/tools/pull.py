@@ -69,7 +69,7 @@ class Moved:
 def find(entity: LocalEntity, peer: Peer, query: StudyQuery) -> list[Series]:
     """The series that an archive has, without those that this software made. Raises DeliveryError."""
     with associations.association(entity, peer, [_FIND]) as assoc:
-        found: list[Series] = []
+        series: list[Series] = []
         for study in _ask(assoc, _study_query(query)):
             for answer in _ask(assoc, _series_query(first(study, "StudyInstanceUID"))):
                 modality = first(answer, "Modality")
@@ -77,8 +77,8 @@ def find(entity: LocalEntity, peer: Peer, query: StudyQuery) -> list[Series]:
                     count = first(answer, "NumberOfSeriesRelatedInstances").strip()
                     images = int(count) if count.isdecimal() else 0
                     uids = first(study, "StudyInstanceUID"), first(answer, "SeriesInstanceUID")
-                    found.append(Series(*uids, modality, images))
-        return found
+                    series.append(Series(*uids, modality, images))
+        return series
 
 
 def missing(series: list[Series], instances: Instances) -> list[Series]:
@@ -127,29 +127,29 @@ def _move(assoc: Association, to: str, series: Series) -> Moved:
 
 
 def _ask(assoc: Association, query: Dataset) -> list[Dataset]:
-    found: list[Dataset] = []
+    answers: list[Dataset] = []
     try:
         with guard.exchange(assoc, C_FIND):
             for status, answer in assoc.send_c_find(query, _FIND[0]):
                 if "Status" not in status:
                     who = assoc.requestor.ae_title.strip()
                     raise PeerUnreachable(f"asked what it has, the peer gave no answer: may {who} query there?")
-                if status.Status in _PENDING and answer is not None and len(found) < _MOST_ANSWERS:
-                    found.append(answer)
+                if status.Status in _PENDING and answer is not None and len(answers) < _MOST_ANSWERS:
+                    answers.append(answer)
                 elif status.Status not in (SUCCESS, *_PENDING):
                     raise PeerRefused(f"asked what it has, the peer answered {text(status.Status)}")
     except (RuntimeError, ValueError, OSError) as error:
         raise PeerUnreachable(f"the association broke while the peer was asked what it has: {error}") from error
-    return found
+    return answers
 
 
-def _study_query(wanted: StudyQuery) -> Dataset:
+def _study_query(asked: StudyQuery) -> Dataset:
     query = Dataset()
     query.QueryRetrieveLevel = "STUDY"
     query.StudyInstanceUID = ""
-    query.StudyDate = f"{wanted.since}-{wanted.until}" if wanted.since or wanted.until else ""
-    query.PatientID, query.AccessionNumber = wanted.patient_id, wanted.accession
-    query.ModalitiesInStudy = list(wanted.modalities)
+    query.StudyDate = f"{asked.since}-{asked.until}" if asked.since or asked.until else ""
+    query.PatientID, query.AccessionNumber = asked.patient_id, asked.accession
+    query.ModalitiesInStudy = list(asked.modalities)
     return query
 
 

@@ -92,8 +92,8 @@ def _delivered(store: Store, output: Output) -> bool:
     return all(way.state == JobState.DONE for way in ways)
 
 
-def _until(found: Callable[[], T | None], deadline: float, what: str) -> T:
-    while not (answer := found()):
+def _until(probe: Callable[[], T | None], deadline: float, what: str) -> T:
+    while not (answer := probe()):
         if time.monotonic() > deadline:
             raise NodeError(f"in time there was not {what}")
         time.sleep(0.1)

@@ -46,7 +46,7 @@ def send_files(entity: LocalEntity, peer: Peer, paths: Iterable[Path]) -> list[d
 
 def _files(paths: Iterable[Path]) -> list[Path]:
     return [
-        found
+        file
         for path in paths
-        for found in (sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path])
+        for file in (sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path])
     ]

@@ -96,15 +96,15 @@ class UpscaleBatch:
             if self.output.suffix.lower() != suffix:
                 raise NodeError(f"the result is a {suffix} file, not {self.output.name}")
             return self.output
-        place = self.output / path.relative_to(root)
-        known = place.suffix.lower() in (*PICTURES, *DICOM)  # what follows the last dot of a UID is no suffix
-        longer = place.with_name(place.name + suffix)
-        for target in (place.with_suffix(suffix) if known else longer, longer):
+        named = self.output / path.relative_to(root)
+        known = named.suffix.lower() in (*PICTURES, *DICOM)  # what follows the last dot of a UID is no suffix
+        longer = named.with_name(named.name + suffix)
+        for target in (named.with_suffix(suffix) if known else longer, longer):
             if target not in self._taken:
                 self._taken.add(target)
                 return target
         raise NodeError(
-            f"{place.name} would replace the result of another file of that name; give another folder with -o"
+            f"{named.name} would replace the result of another file of that name; give another folder with -o"
         )
 
     def _picture(self, path: Path, target: Path, progress: Progress) -> None:
@@ -119,15 +119,15 @@ class UpscaleBatch:
             labels.burn(result, scale, None, Frame(values, (int(limits.min), int(limits.max)), None, False))
         elif self.label == "overlay":
             raise NodeError("a picture has no overlay planes; use --label burned or none")
-        said = PngImagePlugin.PngInfo()
-        said.add_text(
+        description = PngImagePlugin.PngInfo()
+        description.add_text(
             "Description",
             f"AI-enhanced x{scale} by {self.upscaler.card.identity}; detail is estimated, not for diagnosis. "
             f"{unproven_remark(self.upscaler.card)}".strip(),
         )
-        said.add_text("Software", f"dicom_sr_node {__version__}")
+        description.add_text("Software", f"dicom_sr_node {__version__}")
         written = target.with_name(f".{target.name}.part")
-        Image.fromarray(result).save(written, format="PNG", pnginfo=said)
+        Image.fromarray(result).save(written, format="PNG", pnginfo=description)
         written.rename(target)
 
 
@@ -135,9 +135,9 @@ def expand(inputs: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
     """(folder that the result's place is relative to, file) for each file; folders with all below them."""
     for path in inputs:
         if path.is_dir():
-            for found in sorted(path.rglob("*")):
-                if found.is_file() and not found.name.startswith("."):
-                    yield path, found
+            for file in sorted(path.rglob("*")):
+                if file.is_file() and not file.name.startswith("."):
+                    yield path, file
         else:
             yield path.parent, path
 

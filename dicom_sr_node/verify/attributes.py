@@ -79,8 +79,8 @@ def _window(derived: Dataset, source: Dataset) -> Verification:
     expected = window.single(source)
     wrong = [keyword for keyword in window.KEYWORDS if _plain(derived, Tag(keyword)) != _plain(expected, Tag(keyword))]
     count = len(windows := window.windows(source))
-    told = "the source has none" if not windows else "as the source" if count == 1 else f"the first of {count}"
-    return Verification("window", not wrong, f"{', '.join(wrong)} differ" if wrong else told)
+    detail = "the source has none" if not windows else "as the source" if count == 1 else f"the first of {count}"
+    return Verification("window", not wrong, f"{', '.join(wrong)} differ" if wrong else detail)
 
 
 def _lossy(derived: Dataset, source: FileDataset) -> Verification:
@@ -96,10 +96,10 @@ def _extent(derived: Dataset, source: Dataset, original: Frame, algorithm: Algor
         label.overlay(expected, algorithm.scale, (derived.Rows, derived.Columns))
     tags = {tag for ds in (derived, expected) for tag in ds.keys() if policy.action_for(tag) is AttributeAction.SCALE}  # noqa: SIM118
     for tag in sorted(tags):
-        found, wanted = _plain(derived, tag), _plain(expected, tag)
-        if found != wanted:
+        value, expected_value = _plain(derived, tag), _plain(expected, tag)
+        if value != expected_value:
             return Verification(
-                "extent", False, f"{keyword_for_tag(tag) or tag} is {found!r}, expected {wanted!r}"[:300]
+                "extent", False, f"{keyword_for_tag(tag) or tag} is {value!r}, expected {expected_value!r}"[:300]
             )
     spacing = next((expected.get(keyword) for keyword in geometry.SPACINGS if keyword in expected), None)
     if spacing is None:
@@ -151,19 +151,19 @@ def _expected(source: Dataset, keyword: str) -> object:
 
 
 def _references(derived: Dataset, source: Dataset) -> Iterator[Verification]:
-    wanted = (str(source.SOPClassUID), str(source.SOPInstanceUID))
+    source_uids = (str(source.SOPClassUID), str(source.SOPInstanceUID))
     images = [_reference(item) for item in derived.get("SourceImageSequence") or ()]
     yield Verification(
         "source image",
-        images == [wanted],
-        f"{len(images)} reference(s)" if images == [wanted] else f"{images}, expected {wanted}",
+        images == [source_uids],
+        f"{len(images)} reference(s)" if images == [source_uids] else f"{images}, expected {source_uids}",
     )
     series = [
         (str(item.get("SeriesInstanceUID")), *_reference(inner))
         for item in derived.get("ReferencedSeriesSequence") or ()
         for inner in item.get("ReferencedInstanceSequence") or ()
     ]
-    expected = [(str(source.SeriesInstanceUID), *wanted)]
+    expected = [(str(source.SeriesInstanceUID), *source_uids)]
     yield Verification(
         "source series", series == expected, "referenced" if series == expected else f"{series}, expected {expected}"
     )
@@ -196,6 +196,8 @@ def _flags(derived: Dataset, algorithm: Algorithm) -> Iterator[Verification]:
         if named
         else "Device UID is not that of the weights",
     )
-    said, expected = str(derived.get("ImageComments") or ""), identity.image_comments(algorithm)
-    told = said.removeprefix(expected).strip() or "say that detail is estimated"
-    yield Verification("image comments", said.startswith(expected), told if said.startswith(expected) else f"{said!r}")
+    comments, expected = str(derived.get("ImageComments") or ""), identity.image_comments(algorithm)
+    detail = comments.removeprefix(expected).strip() or "say that detail is estimated"
+    yield Verification(
+        "image comments", comments.startswith(expected), detail if comments.startswith(expected) else f"{comments!r}"
+    )

@@ -27,23 +27,23 @@ class Verification:
 def algorithm_of(derived: Dataset) -> Algorithm | None:
     """What its Derivation Description says; None if this software did not write it."""
     text = str(derived.get("DerivationDescription") or "")
-    made = _MADE_BY.search(text)
-    if made is None or int(made[1]) < 2:
+    match = _MADE_BY.search(text)
+    if match is None or int(match[1]) < 2:
         return None
     kind, recipe = _LABEL_KIND.search(text), _RECIPE.search(text)
     if kind is None or recipe is None:
         return None
     label_kind: Label = kind[1]  # type: ignore[assignment]
     return Algorithm(
-        scale=int(made[1]),
-        model=made[2],
-        version=made[3],
-        sha256=made[4],
+        scale=int(match[1]),
+        model=match[2],
+        version=match[3],
+        sha256=match[4],
         label=label_kind,
         recipe=recipe[1],
     )
 
 
-def equal(name: str, found: object, expected: object, told: str) -> Verification:
+def equal(name: str, actual: object, expected: object, detail: str) -> Verification:
     """A check that two values are the same."""
-    return Verification(name, found == expected, told if found == expected else f"{found}, expected {expected}")
+    return Verification(name, actual == expected, detail if actual == expected else f"{actual}, expected {expected}")

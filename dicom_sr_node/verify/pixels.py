@@ -41,12 +41,12 @@ def pixel_checks(
 
 
 def _instance_check(derived: FileDataset, source: FileDataset, original: Frame, algorithm: Algorithm) -> Verification:
-    said = (str(derived.SOPInstanceUID), str(derived.file_meta.get("MediaStorageSOPInstanceUID")))
+    uids = (str(derived.SOPInstanceUID), str(derived.file_meta.get("MediaStorageSOPInstanceUID")))
     expected = identity.sop_instance_uid(source, original, algorithm)
-    told = (
-        "function of source, its pixels and weights" if said == (expected, expected) else f"{said}, expected {expected}"
+    detail = (
+        "function of source, its pixels and weights" if uids == (expected, expected) else f"{uids}, expected {expected}"
     )
-    return Verification("instance UID", said == (expected, expected), told)
+    return Verification("instance UID", uids == (expected, expected), detail)
 
 
 def label_box(derived: Dataset, scale: int) -> label.Box | None:
@@ -63,9 +63,9 @@ def _label_check(derived: Dataset, source: Dataset, result: NDArray[Any], origin
         return Verification("label", True, "none burned in")
     expected = result.copy()
     label.burn(expected, scale, source, original)
-    said = _LABELLED.search(str(derived.DerivationDescription))
+    labelled = _LABELLED.search(str(derived.DerivationDescription))
     wrong = int((expected != result).sum())
-    passed = wrong == 0 and said is not None and said[1] == str(box)
+    passed = wrong == 0 and labelled is not None and labelled[1] == str(box)
     return Verification(
         "label", passed, f"{box}, excluded from the block means; {wrong} pixels differ from the label's own"
     )

@@ -53,8 +53,8 @@ class _Numbers:
         """One family after the other."""
         context, store = self._desk, self._desk.store
         images = GaugeMetricFamily("srnode_images", "Images by what became of them.", labels=["fate"])
-        found = context.health()
-        for fate, count in found.counts.items():
+        health = context.health()
+        for fate, count in health.counts.items():
             images.add_metric([fate.value], count)
         yield images
         yield GaugeMetricFamily(
@@ -70,11 +70,11 @@ class _Numbers:
             failing.add_metric([name], fares["failures"])
         yield failing
         roles = GaugeMetricFamily("srnode_role_seen_seconds", "Since a process was last seen.", labels=["process"])
-        for process in found.processes:
+        for process in health.processes:
             roles.add_metric([process["name"]], process["seen_s_ago"])
         yield roles
         troubles = GaugeMetricFamily("srnode_troubles", "What is wrong now.", labels=["kind"])
-        for trouble in found.problems:
+        for trouble in health.problems:
             troubles.add_metric([trouble.kind], 1)
         yield troubles
         free = shutil.disk_usage(context.settings.node.spool).free

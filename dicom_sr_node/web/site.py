@@ -101,8 +101,8 @@ async def _answered(request: Request, go_on: Next) -> Response:
         return await go_on(request)
     person = await run_in_threadpool(anybody, request)  # before a large body is read
     if person is None:
-        told = "Log in, or give a token, before you send a file."
-        return problems.answer(request, 401, told, {"WWW-Authenticate": "Bearer"})
+        detail = "Log in, or give a token, before you send a file."
+        return problems.answer(request, 401, detail, {"WWW-Authenticate": "Bearer"})
     if why := not_enough(person, AccountRole.OPERATOR):
         return problems.answer(request, 403, why)
     with turn(request.app.state.context.uploading):
@@ -132,11 +132,11 @@ def _refusal(request: Request) -> tuple[int, str, dict[str, str]] | None:
 def _parts(url: str) -> SplitResult:
     """Nothing of what is no address."""
     try:
-        found = urlsplit(url)
-        _ = found.hostname
+        parts = urlsplit(url)
+        _ = parts.hostname
     except ValueError:
         return SplitResult("", "", "", "", "")
-    return found
+    return parts
 
 
 def _is_ours(context: AppContext, host: str) -> bool:

@@ -71,16 +71,16 @@ class InferenceProcess:
     def _make(self, request: InferenceRequest) -> Succeeded:
         model = request.model or self._settings.model.name
         pipeline = Pipeline(self._decoder, lambda name: self._upscaler(name or model), self._settings.derive)
-        made = pipeline.run(request.path, self._plan_request(model), request.origin, datetime.now(UTC))
+        outcome = pipeline.run(request.path, self._plan_request(model), request.origin, datetime.now(UTC))
         outputs = [
             StoredOutput(describe(kind, ds, derived.card, derived.scale), self._keep(ds), derived.spec.destinations)
-            for derived in made.results
+            for derived in outcome.results
             for kind, ds in derived.objects()
         ]
-        first = made.results[0]
+        first = outcome.results[0]
         if request.shadow:
             outputs += self._shadow(request, first)
-        result = JobResult(tuple(outputs), first.quality.numbers, made.left_out, made.rule.name)
+        result = JobResult(tuple(outputs), first.quality.numbers, outcome.left_out, outcome.rule.name)
         return Succeeded(result, first.image.dropped)
 
     def _shadow(self, request: InferenceRequest, sent: DerivedResult) -> list[StoredOutput]:
@@ -94,11 +94,11 @@ class InferenceProcess:
             planned = replace(self._plan_request(request.shadow, request.shadow), only=spec)
             derive = self._settings.derive.model_copy(update={"heat_map": False, "report": False})
             pipeline = Pipeline(self._decoder, self._upscaler, derive)
-            made = pipeline.run(request.path, planned, request.origin, datetime.now(UTC))
+            outcome = pipeline.run(request.path, planned, request.origin, datetime.now(UTC))
         except (NodeError, ValueError) as error:
             _log.warning("no comparison", extra={"shadow": request.shadow, "why": type(error).__name__})
             return []
-        shadow = made.results[0]
+        shadow = outcome.results[0]
         numbers = {**compare(shadow, sent), "seconds": round(time.monotonic() - started, 2)}
         columns = describe(OutputKind.SHADOW, shadow.image, shadow.card, shadow.scale)
         return [StoredOutput(columns, self._keep(shadow.image), (), numbers)]

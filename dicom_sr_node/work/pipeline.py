@@ -110,7 +110,7 @@ class Pipeline:
         """Raises Skipped for what must not leave."""
         verdict = quality.judge(plan.frame, pixels, self.models(output.spec.model).card)
         if not verdict.is_exact or (not verdict.is_usual and plan.rule.unusual == "skip"):
-            raise Skipped(SkipReason.QUALITY, verdict.told, verdict.numbers)
+            raise Skipped(SkipReason.QUALITY, verdict.sentence, verdict.numbers)
         return verdict
 
     def _derive(

@@ -29,13 +29,13 @@ class ModelRegistry:
 
     def cards(self) -> list[Card]:
         """Of all weights that have a readable card."""
-        found = []
+        cards = []
         for name in self.names():
             try:
-                found.append(checkpoint.read_card(self.find(name)))
+                cards.append(checkpoint.read_card(self.find(name)))
             except (CheckpointError, NotFound):
                 continue
-        return found
+        return cards
 
     def find(self, name: str) -> Path:
         """The weights file of a name or path. Raises NotFound."""

@@ -37,8 +37,8 @@ class InferenceDied(NodeError):
 
     retryable = True
 
-    def __init__(self, told: str, *, crashed: bool) -> None:
-        super().__init__(told)
+    def __init__(self, message: str, *, crashed: bool) -> None:
+        super().__init__(message)
         self.crashed = crashed
 
 
@@ -105,11 +105,11 @@ class Worker:
     def _step(self, stop: Event, on_ready: Callable[[str], None]) -> bool:
         """One job; False if there is none."""
         child = self._ready_child(stop, on_ready)
-        held = self._jobs.claim(self._slot, self._settings.work.lease_s) if child else None
-        if child is None or held is None:
+        job = self._jobs.claim(self._slot, self._settings.work.lease_s) if child else None
+        if child is None or job is None:
             return False
         failpoints.hit("work.claimed")
-        self._work(child, held, stop)
+        self._work(child, job, stop)
         return True
 
     def _ready_child(self, stop: Event, on_ready: Callable[[str], None]) -> InferenceSubprocess | None:
@@ -117,53 +117,55 @@ class Worker:
         if self._child is None:
             self._child = InferenceSubprocess(self._settings, self._spool_slot)
             deadline = time.monotonic() + START_S
-            while (said := self._child.answer(0.2)) is None:
+            while (answer := self._child.answer(0.2)) is None:
                 if stop.is_set():
                     return None
                 if time.monotonic() > deadline:
                     raise NodeError(f"the model was not loaded within {START_S:g} s")
-            if not isinstance(said, Ready):
-                raise NodeError(f"the model cannot be loaded: {said.reason if isinstance(said, Failed) else said}")
-            _log.info("model loaded", extra={"model": said.model, "device": said.device})
-            on_ready(f"model {said.model} on {said.device}")
+            if not isinstance(answer, Ready):
+                raise NodeError(
+                    f"the model cannot be loaded: {answer.reason if isinstance(answer, Failed) else answer}"
+                )
+            _log.info("model loaded", extra={"model": answer.model, "device": answer.device})
+            on_ready(f"model {answer.model} on {answer.device}")
         return self._child
 
-    def _work(self, child: InferenceSubprocess, held: Job, stop: Event) -> None:
-        if self._retry.is_spent(held.failures) or held.lost >= MOST_LOST:
-            tries = held.failures + held.lost
-            self._end(held, Rejected(JobState.DEAD, f"given up after {tries} tries; the last: {held.reason}"))
+    def _work(self, child: InferenceSubprocess, job: Job, stop: Event) -> None:
+        if self._retry.is_spent(job.failures) or job.lost >= MOST_LOST:
+            tries = job.failures + job.lost
+            self._end(job, Rejected(JobState.DEAD, f"given up after {tries} tries; the last: {job.reason}"))
             return
         started = time.monotonic()
         try:
-            child.ask(self._task(held))
-            said = self._wait(child, held, stop)
+            child.ask(self._task(job))
+            answer = self._wait(child, job, stop)
         except InferenceDied as error:
             self._end_child()
-            said = Failed(str(error), crashed=error.crashed, lost=not error.crashed)
+            answer = Failed(str(error), crashed=error.crashed, lost=not error.crashed)
         except Fenced as error:
             self._end_child()  # it computes for nobody
-            _log.warning("fenced", extra={"job": held.id, "why": error})
+            _log.warning("fenced", extra={"job": job.id, "why": error})
             return
         took_s = time.monotonic() - started
-        self._write_down(held, said, took_s)
-        told = {"job": held.id, "outcome": type(said).__name__, "seconds": round(took_s, 2)}
-        if isinstance(said, Succeeded):
-            told["dropped"] = ",".join(said.dropped) or "-"
-        _log.info("worked", extra=told)
+        self._write_down(job, answer, took_s)
+        fields = {"job": job.id, "outcome": type(answer).__name__, "seconds": round(took_s, 2)}
+        if isinstance(answer, Succeeded):
+            fields["dropped"] = ",".join(answer.dropped) or "-"
+        _log.info("worked", extra=fields)
 
-    def _task(self, held: Job) -> InferenceRequest:
-        image, in_service = self._store.instances.get(held.instance_id), self._store.deployments.now()
+    def _task(self, job: Job) -> InferenceRequest:
+        image, in_service = self._store.instances.get(job.instance_id), self._store.deployments.now()
         path = self._spool.path("in", image.file)
         return InferenceRequest(path, image.origin, in_service.model_for(image.series_uid), in_service.shadow)
 
-    def _wait(self, child: InferenceSubprocess, held: Job, stop: Event) -> Succeeded | Rejected | Failed | None:
+    def _wait(self, child: InferenceSubprocess, job: Job, stop: Event) -> Succeeded | Rejected | Failed | None:
         """The child's answer, while the lease is renewed; None if the worker is stopping. Raises ChildDied, Fenced."""
         lease_s = self._settings.work.lease_s
         deadline, renew_at = time.monotonic() + self._settings.work.deadline_s, time.monotonic() + lease_s / 4
         while True:
-            said = child.answer(0.2)
-            if said is not None and not isinstance(said, Ready):
-                return said
+            answer = child.answer(0.2)
+            if answer is not None and not isinstance(answer, Ready):
+                return answer
             if stop.is_set():
                 self._end_child()
                 return None
@@ -171,42 +173,46 @@ class Worker:
                 self._end_child()
                 return Failed(f"not finished within {self._settings.work.deadline_s:g} s (work.deadline_s)")
             if time.monotonic() > renew_at:
-                self._jobs.renew(held, lease_s)
+                self._jobs.renew(job, lease_s)
                 renew_at = time.monotonic() + lease_s / 4
 
-    def _write_down(self, held: Job, said: Succeeded | Rejected | Failed | None, took_s: float) -> None:
+    def _write_down(self, job: Job, answer: Succeeded | Rejected | Failed | None, took_s: float) -> None:
         """As `_end`; an answer that cannot be written down is a failure of this image, and not of the worker."""
         try:
-            self._end(held, said, took_s)
+            self._end(job, answer, took_s)
         except (NodeError, SQLAlchemyError, OSError):
             raise
         except Exception as error:
-            _log.exception("not written down", extra={"job": held.id})
-            self._end(held, Failed(f"what became of it cannot be written down: {log.kind_of(error)}"))
+            _log.exception("not written down", extra={"job": job.id})
+            self._end(job, Failed(f"what became of it cannot be written down: {log.kind_of(error)}"))
 
-    def _end(self, held: Job, said: Succeeded | Rejected | Failed | None, took_s: float = 0.0) -> None:
+    def _end(self, job: Job, answer: Succeeded | Rejected | Failed | None, took_s: float = 0.0) -> None:
         """Write down how a try ended (None: not finished, no failure); what somebody else took over is dropped."""
         try:
-            if isinstance(said, Succeeded):
-                for stored in self._jobs.done(held, said.result, took_s):
+            if isinstance(answer, Succeeded):
+                for stored in self._jobs.done(job, answer.result, took_s):
                     self._spool.discard("outbox", stored.name)
                 failpoints.hit("work.committed")
-            elif isinstance(said, Rejected):
-                self._jobs.end(held, said.state, said.reason, skipped=said.skipped, quality=said.quality)
-            elif isinstance(said, Failed):
-                weight = 0 if said.lost else 1
-                if said.crashed:
+            elif isinstance(answer, Rejected):
+                self._jobs.end(job, answer.state, answer.reason, skipped=answer.skipped, quality=answer.quality)
+            elif isinstance(answer, Failed):
+                weight = 0 if answer.lost else 1
+                if answer.crashed:
                     weight = -(-self._settings.work.max_attempts // MOST_CRASHES)
                 self._jobs.fail(
-                    held, said.reason, delay_s=self._retry.pause_s(held.failures), failures=weight, lost=int(said.lost)
+                    job,
+                    answer.reason,
+                    delay_s=self._retry.pause_s(job.failures),
+                    failures=weight,
+                    lost=int(answer.lost),
                 )
             else:
-                self._jobs.put_back(held)
+                self._jobs.put_back(job)
         except Fenced as error:
-            if isinstance(said, Succeeded):
-                for output in said.result.outputs:
+            if isinstance(answer, Succeeded):
+                for output in answer.result.outputs:
                     self._spool.discard("outbox", output.stored.name)
-            _log.warning("fenced", extra={"job": held.id, "why": error})
+            _log.warning("fenced", extra={"job": job.id, "why": error})
 
     def _end_child(self) -> None:
         if self._child is not None:

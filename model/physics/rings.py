@@ -18,7 +18,7 @@ def disagreeing(result: Values, original: Values, scale: int) -> tuple[int, int]
     frequency = np.hypot(np.fft.fftfreq(PATCH)[:, None], np.fft.rfftfreq(PATCH)[None])
     ring = np.rint(frequency * PATCH).astype(int)
     last = PATCH // (2 * scale)
-    found = total = 0
+    unlike = total = 0
     for top in range(0, original.shape[0] - PATCH + 1, PATCH // 2):
         for left in range(0, original.shape[1] - PATCH + 1, PATCH // 2):
             there = np.s_[top : top + PATCH, left : left + PATCH]
@@ -26,8 +26,8 @@ def disagreeing(result: Values, original: Values, scale: int) -> tuple[int, int]
                 continue
             ours, theirs = (np.fft.rfft2((image[there] - image[there].mean()) * taper) for image in (result, original))
             total += 1
-            found += bool((_correlation(ours, theirs, ring)[1:last] < THRESHOLD).any())
-    return found, total
+            unlike += bool((_correlation(ours, theirs, ring)[1:last] < THRESHOLD).any())
+    return unlike, total
 
 
 def _correlation(one: np.ndarray, other: np.ndarray, ring: np.ndarray) -> Values:

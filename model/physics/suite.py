@@ -95,7 +95,7 @@ class Examination:
             "passed": self.passed,
             "images": self.images,
             "of": self.of,
-            **{f"x{found.scale}": found.as_dict() for found in self.scales},
+            **{f"x{one.scale}": one.as_dict() for one in self.scales},
         }
 
 
@@ -103,17 +103,17 @@ def examine(
     upscaler: Upscaler,
     images: Sequence[Pixels],
     of: str,
-    progress: Callable[[str], None] = lambda told: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> Examination:
     """Run the suite at every scale. images: radiographs of 8 to 16 bits for the ring correlation, `of` says which.
 
     Raises NoVerdict.
     """
-    found = []
+    results = []
     for scale in upscaler.scales:
         progress(f"x{scale}")
-        found.append(_examine(upscaler, scale, images))
-    return Examination(upscaler.card.sha256, tuple(found), len(images), of)
+        results.append(_examine(upscaler, scale, images))
+    return Examination(upscaler.card.sha256, tuple(results), len(images), of)
 
 
 def _examine(upscaler: Upscaler, scale: int, images: Sequence[Pixels]) -> ScaleResult:
@@ -157,8 +157,8 @@ def _edge(ours: Enlarge, scale: int, curves: dict[str, list[float]]) -> Iterable
     for name, one in (("original", truth), ("ours", response), ("bicubic", cubic), ("consistent", limit)):
         curves[f"mtf {name}"] = one.mtf[thin].tolist()
     best = transfer.known_mtf("original", 0.5, scale)
-    told = f"original {best:.3f}, bicubic {transfer.known_mtf('bicubic', 0.5, scale):.3f}"
-    yield SuiteRow("edge: modulation at 0.5", told, response.at(0.5), ">=", round(0.9 * min(1.0, best / 0.974), 3))
+    against = f"original {best:.3f}, bicubic {transfer.known_mtf('bicubic', 0.5, scale):.3f}"
+    yield SuiteRow("edge: modulation at 0.5", against, response.at(0.5), ">=", round(0.9 * min(1.0, best / 0.974), 3))
     excess = float((response.mtf - truth.mtf)[inside].max())
     yield SuiteRow("edge: modulation above the original's", "0", excess, "<=", 0.02)
     yield SuiteRow("edge: overshoot", f"bicubic {cubic.overshoot:.3f}", response.overshoot, "<=", 0.06)
@@ -190,8 +190,8 @@ def _bars(ours: Enlarge, cubic: Enlarge, scale: int) -> Iterable[SuiteRow]:
     for frequency in LOST_BARS:
         shown = [bars(frequency, phase) for phase in PHASES]
         nearest = max(transfer.alias(_nearest(scale, low), high, frequency, scale) for high, low in shown)
-        found = max(transfer.alias(ours(low), high, frequency, scale) for high, low in shown)
-        yield SuiteRow(f"bars at {frequency}: alias", f"nearest {nearest:.3f}", found, "<=", round(1.3 * nearest, 3))
+        alias = max(transfer.alias(ours(low), high, frequency, scale) for high, low in shown)
+        yield SuiteRow(f"bars at {frequency}: alias", f"nearest {nearest:.3f}", alias, "<=", round(1.3 * nearest, 3))
 
 
 def _flat_noise(ours: Enlarge, limit: Enlarge, scale: int, curves: dict[str, list[float]]) -> Iterable[SuiteRow]:
@@ -214,11 +214,11 @@ def _discs(ours: Enlarge, cubic: Enlarge, scale: int) -> Iterable[SuiteRow]:
     for diameter, contrast in DISCS:
         # at x2 a low pixel is two high ones: the same disc in low pixels, in as much noise of low pixels
         disc = (diameter * scale / 4, contrast, DISC_NOISE * scale / 4)
-        mine, theirs = (noise.scores(method, scale, *disc) for method in (ours, cubic))
-        value, lowest, highest = noise.ratio(mine, theirs)
-        told = f"ratio {value:.3f} ({lowest:.3f} to {highest:.3f})"
+        our_scores, cubic_scores = (noise.scores(method, scale, *disc) for method in (ours, cubic))
+        value, lowest, highest = noise.ratio(our_scores, cubic_scores)
+        against = f"ratio {value:.3f} ({lowest:.3f} to {highest:.3f})"
         yield SuiteRow(
-            f"discs of {disc[0]:g} pixels in noise: d' over bicubic's, lower 95 % bound", told, lowest, ">=", 0.98
+            f"discs of {disc[0]:g} pixels in noise: d' over bicubic's, lower 95 % bound", against, lowest, ">=", 0.98
         )
 
 
@@ -262,9 +262,9 @@ def _rings(upscaler: Upscaler, images: Sequence[Pixels], scale: int) -> Iterable
         low = np.rint(phantoms.area_mean(high, scale)).astype(image.dtype)
         results = (upscaler.upscale(low, scale).astype(np.float64), _classical(bicubic, scale, low))
         counts += [rings.disagreeing(result, high, scale) for result in results]
-    mine, theirs = (float(found / max(total, 1)) for found, total in counts)
+    ours, theirs = (float(unlike / max(total, 1)) for unlike, total in counts)
     yield SuiteRow(
-        "ring correlation: patches unlike the original", f"bicubic {theirs:.4f}", mine, "<=", round(theirs, 4)
+        "ring correlation: patches unlike the original", f"bicubic {theirs:.4f}", ours, "<=", round(theirs, 4)
     )
 
 

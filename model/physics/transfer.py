@@ -59,9 +59,9 @@ def known_mtf(kind: str, frequency: float, scale: int) -> float:
     if kind == "original":
         return float(np.sinc(frequency / scale))
     weights = {"nearest": np.ones(scale), "bicubic": phases_of_bicubic(scale)}[kind]
-    place = np.arange(len(weights)) - (len(weights) - 1) / 2
-    held = np.sum(weights * np.exp(-2j * np.pi * frequency * place / scale)) / weights.sum()
-    return float(np.sinc(frequency) * abs(held))
+    position = np.arange(len(weights)) - (len(weights) - 1) / 2
+    response = np.sum(weights * np.exp(-2j * np.pi * frequency * position / scale)) / weights.sum()
+    return float(np.sinc(frequency) * abs(response))
 
 
 def gain(result: Values, original: Values, frequency: float, scale: int) -> complex:
@@ -76,8 +76,8 @@ def alias(result: Values, original: Values, frequency: float, scale: int) -> flo
 
 def _component(image: Values, frequency: float, scale: int) -> complex:
     profile = image.mean(axis=0)
-    place = (np.arange(len(profile)) + 0.5) / scale
-    return complex(np.mean((profile - profile.mean()) * np.exp(-2j * np.pi * frequency * place)))
+    position = (np.arange(len(profile)) + 0.5) / scale
+    return complex(np.mean((profile - profile.mean()) * np.exp(-2j * np.pi * frequency * position)))
 
 
 def whole_phases(scale: int) -> int:

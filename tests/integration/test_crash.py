@@ -15,7 +15,7 @@ from support.tools import is_gone, run, started, wait_until
 
 from dicom_sr_node.domain.records import JobState
 
-BIG = 700  # pixels a side: seconds of work, so that there is a middle
+BIG = 512  # pixels a side: more than a second of work, so that there is a middle
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import pytest
 from pydicom import dcmread
 from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from support.archive import Archive
@@ -19,6 +20,12 @@ from dicom_sr_node.dicom import syntaxes
 from dicom_sr_node.domain.records import JobState
 from dicom_sr_node.pixels.sandbox import DecoderProcess
 from dicom_sr_node.verify.verification import verify
+
+
+@contextmanager
+def several(archives: Iterable[Archive]) -> Iterator[list[Archive]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(started(archive)) for archive in archives]
 
 
 def test_orthanc_is_down_and_comes_back(tmp_path: Path, orthanc: Orthanc) -> None:
@@ -36,50 +43,42 @@ def test_orthanc_is_down_and_comes_back(tmp_path: Path, orthanc: Orthanc) -> Non
     assert len(orthanc.instances()) == 1
 
 
-@pytest.mark.parametrize("status", [0xA700, 0x0110, 0xC000])
-def test_a_passing_refusal_is_tried_again(tmp_path: Path, status: int) -> None:
-    with (
-        started(Archive(script=[status, status])) as archive,
-        started(Node.configure(tmp_path, peers={"ARCHIVE": archive.port})) as node,
-    ):
-        node.storescu(save(image(), tmp_path / "a.dcm"))
-        node.wait(jobs=1)
-        counts = node.store.deliveries.counts()["ARCHIVE"]
-    assert counts[JobState.DONE] == 1
-    assert len(archive.uids) == 1
+def test_a_passing_refusal_is_tried_again_and_a_warning_is_stored(tmp_path: Path) -> None:
+    """One archive for each answer, all of them destinations of one image."""
+    scripts = [[0xA700] * 2, [0x0110] * 2, [0xC000] * 2, [0xB000]]
+    with several(Archive(script=script) for script in scripts) as archives:
+        peers = {f"ARCHIVE{number}": archive.port for number, archive in enumerate(archives)}
+        with started(Node.configure(tmp_path, peers=peers)) as node:
+            node.storescu(save(image(), tmp_path / "a.dcm"))
+            node.wait(jobs=1)
+            assert {
+                name: ways[JobState.DONE] for name, ways in node.store.deliveries.counts().items()
+            } == dict.fromkeys(peers, 1)
+            assert "coercion" in str(node.store.instances.events(1))
+    assert [archive.script for archive in archives] == [[]] * 4
+    assert [len(archive.uids) for archive in archives] == [1] * 4
 
 
-@pytest.mark.parametrize(
-    ("script", "told"), [([0xA900], "0xA900"), ([0x0122], "SOP class not supported"), ([0xC000] * 3, "0xC000")]
-)
-def test_a_final_refusal_is_dead_with_its_reason_and_can_be_sent_again(
-    tmp_path: Path, script: list[int], told: str
-) -> None:
-    with (
-        started(Archive(script=script)) as archive,
-        started(Node.configure(tmp_path, peers={"ARCHIVE": archive.port})) as node,
-    ):
-        node.storescu(save(image(), tmp_path / "a.dcm"))
-        wait_until(
-            lambda: node.store.deliveries.counts().get("ARCHIVE", {}).get(JobState.DEAD), 90, "the end of the delivery"
-        )
-        shown = json.loads(srnode("jobs", "show", "1", "--json", "-c", node.config).stdout)
-        assert told in shown["deliveries"][0]["reason"]
-        assert archive.uids == []
-        srnode("jobs", "retry", "1", "-c", node.config)
-        node.wait(jobs=1)
-        assert len(archive.uids) == 1
+def test_a_final_refusal_is_dead_with_its_reason_and_can_be_sent_again(tmp_path: Path) -> None:
+    scripts = {"0xA900": [0xA900], "SOP class not supported": [0x0122], "0xC000": [0xC000] * 3}
+    with several(Archive(script=script) for script in scripts.values()) as archives:
+        peers = {f"ARCHIVE{number}": archive.port for number, archive in enumerate(archives)}
+        with started(Node.configure(tmp_path, peers=peers)) as node:
+            node.storescu(save(image(), tmp_path / "a.dcm"))
 
+            def dead() -> list[str]:
+                counts = node.store.deliveries.counts()
+                return [name for name in peers if counts.get(name, {}).get(JobState.DEAD)]
 
-def test_a_warning_is_stored(tmp_path: Path) -> None:
-    with (
-        started(Archive(script=[0xB000])) as archive,
-        started(Node.configure(tmp_path, peers={"ARCHIVE": archive.port})) as node,
-    ):
-        node.storescu(save(image(), tmp_path / "a.dcm"))
-        node.wait(jobs=1)
-        assert "coercion" in str(node.store.instances.events(1))
-    assert len(archive.uids) == 1
+            wait_until(lambda: len(dead()) == len(peers), 90, "the end of the deliveries")
+            shown = json.loads(srnode("jobs", "show", "1", "--json", "-c", node.config).stdout)
+            reasons = {way["destination"]: way["reason"] for way in shown["deliveries"]}
+            for name, told in zip(peers, scripts, strict=True):
+                assert told in reasons[name]
+            assert [archive.uids for archive in archives] == [[]] * 3
+            srnode("jobs", "retry", "1", "-c", node.config)
+            node.wait(jobs=1)
+    assert [len(archive.uids) for archive in archives] == [1] * 3
 
 
 def test_one_dead_destination_does_not_hold_up_another(tmp_path: Path, archive: Archive) -> None:
@@ -100,27 +99,28 @@ def test_without_a_destination_results_go_to_the_folder(tmp_path: Path, reader: 
     assert derived.parts[-2:] == (ds.SeriesInstanceUID, f"{ds.SOPInstanceUID}.dcm")
 
 
-@pytest.mark.parametrize(
-    "taken", [[JPEGLSLossless], [ImplicitVRLittleEndian], []], ids=["jpeg-ls", "implicit", "plain"]
-)
-@pytest.mark.parametrize("wish", ["jpeg-ls", "none"])
 def test_a_result_goes_out_compressed_where_that_is_taken_and_holds_the_same(
-    tmp_path: Path, reader: DecoderProcess, taken: list[str], wish: str
+    tmp_path: Path, reader: DecoderProcess
 ) -> None:
-    source, more = save(image(), tmp_path / "a.dcm"), f'compression = "{wish}"'
-    both = [*taken, *(syntaxes.UNCOMPRESSED if JPEGLSLossless in taken else [])]
-    with started(Archive(syntaxes_taken=both)) as archive:
-        node = Node.configure(tmp_path, peers={"ARCHIVE": archive.port})
-        node.config.write_text(node.config.read_text().replace("[peers.ARCHIVE]", f"[peers.ARCHIVE]\n{more}"))
+    """One archive for what each takes and is configured to get, all of them destinations of one image."""
+    source = save(image(), tmp_path / "a.dcm")
+    taken: tuple[list[str], ...] = ([JPEGLSLossless, *syntaxes.UNCOMPRESSED], [ImplicitVRLittleEndian], [])
+    cases = [(accepted, wish) for accepted in taken for wish in ("jpeg-ls", "none")]
+    with several(Archive(syntaxes_taken=accepted) for accepted, _ in cases) as archives:
+        peers = {f"ARCHIVE{number}": archive.port for number, archive in enumerate(archives)}
+        node = Node.configure(tmp_path, peers=peers)
+        for name, (_, wish) in zip(peers, cases, strict=True):
+            node.change(f"[peers.{name}]", f'[peers.{name}]\ncompression = "{wish}"')
         with started(node):
             node.storescu(source)
             node.wait(jobs=1)
+    for archive, (accepted, wish) in zip(archives, cases, strict=True):
         (arrived,) = archive.received
-    compressed = JPEGLSLossless in taken and wish == "jpeg-ls"
-    assert (arrived.file_meta.TransferSyntaxUID == JPEGLSLossless) is compressed
-    derived = tmp_path / "derived.dcm"
-    arrived.save_as(derived, enforce_file_format=True)
-    assert all(check.passed for check in verify(derived, source, reader))
+        compressed = JPEGLSLossless in accepted and wish == "jpeg-ls"
+        assert (arrived.file_meta.TransferSyntaxUID == JPEGLSLossless) is compressed
+        derived = tmp_path / "derived.dcm"
+        arrived.save_as(derived, enforce_file_format=True)
+        assert all(check.passed for check in verify(derived, source, reader))
 
 
 def test_one_image_in_six_codecs_has_one_result(node: Node, archive: Archive, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_an_image_that_crashes_the_process_twice_is_dead_and_the_next_is_served(
     tmp_path: Path, archive: Archive
 ) -> None:
     with started(Node.configure(tmp_path, peers={"ARCHIVE": archive.port})) as node:
-        node.storescu(save(image(900), tmp_path / "poison.dcm"))
+        node.storescu(save(image(600), tmp_path / "poison.dcm"))
         for attempt in (1, 2):
             wait_until(lambda: node.store.jobs.get(1).attempt == attempt, 60, f"try {attempt}")  # noqa: B023 - called at once
             wait_until(lambda: node.store.jobs.get(1).state == JobState.RUNNING, 10)

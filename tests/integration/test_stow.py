@@ -16,7 +16,7 @@ from support.command import srnode
 from support.images import image, save
 from support.node import Node, Outbox
 from support.orthanc import Orthanc
-from support.tools import free_port, started
+from support.tools import free_port, started, wait_until
 
 from dicom_sr_node.deliver.destinations.table import destination
 from dicom_sr_node.domain.diagnosis import Verdict
@@ -48,13 +48,15 @@ def test_a_result_reaches_orthanc_by_stow_and_holds_its_promises(orthanc: Orthan
         node.storescu(source)
         node.wait(jobs=1)
         node.fsck()
-        trail = (node.settings.node.data_dir / "audit.log").read_text()
+        trail = node.settings.node.data_dir / "audit.log"
+        wait_until(
+            lambda: f"http://127.0.0.1:{orthanc.http}/dicom-web" in trail.read_text(), 20, "the line of the audit"
+        )
     assert [way[JobState.DONE] for way in node.store.deliveries.counts().values()] == [1]
     held = orthanc.instances()
     assert len(held) == 1
     got = orthanc.file(held[0]["ID"], tmp_path / "got.dcm")
     assert json.loads(srnode("verify", "--json", got, source).stdout)["passed"] is True
-    assert f"http://127.0.0.1:{orthanc.http}/dicom-web" in trail
     checks = json.loads(srnode("doctor", "--json", "-c", node.config, check=False).stdout)
     assert [check["verdict"] for check in checks if check["name"] == "CLOUD dicomweb"] == ["PASS"]
 

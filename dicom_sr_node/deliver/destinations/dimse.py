@@ -67,8 +67,8 @@ class Dimse:
     def describe(self) -> Description:
         """Title, place, rights."""
         peer = self._peer
-        place = f"{peer.host}:{peer.port}{', TLS' if peer.tls else ''}"
-        return Description(peer.ae_title, place, ", ".join(peer.allow) or "nothing", peer.commitment)
+        address = f"{peer.host}:{peer.port}{', TLS' if peer.tls else ''}"
+        return Description(peer.ae_title, address, ", ".join(peer.allow) or "nothing", peer.commitment)
 
     def audit_address(self) -> tuple[str, str] | None:
         """By its AE title and host."""
@@ -80,8 +80,8 @@ class Dimse:
         try:
             socket.create_connection((peer.host, peer.port), entity.timeouts.connect_timeout_s).close()
         except OSError as error:
-            told = f"no TCP connection to {peer.host}:{peer.port}: {error.strerror or error}"
-            yield Diagnosis(f"{name} tcp", Verdict.FAIL, told, "is it running? check host, port and firewalls")
+            detail = f"no TCP connection to {peer.host}:{peer.port}: {error.strerror or error}"
+            yield Diagnosis(f"{name} tcp", Verdict.FAIL, detail, "is it running? check host, port and firewalls")
             return
         yield Diagnosis(
             f"{name} tcp", Verdict.PASS, f"{peer.host}:{peer.port} is open{', TLS is used' if peer.tls else ''}"
@@ -115,8 +115,8 @@ class Dimse:
         bad = Verdict.FAIL if required else Verdict.WARN
         if not offered:
             remedy = "allow it there, or set commitment to optional or off"
-            told = "it does not offer storage commitment"
-            return Diagnosis(what, bad if required else Verdict.PASS, told, remedy if required else "")
+            detail = "it does not offer storage commitment"
+            return Diagnosis(what, bad if required else Verdict.PASS, detail, remedy if required else "")
         uid = str(generate_uid(prefix=None))
         commitments.probe(uid, self._name)
         nobody = CommitmentAction(uid, (Reference(sop_class_uid=next(iter(KINDS)), sop_instance_uid=uid),))

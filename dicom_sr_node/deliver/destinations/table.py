@@ -27,8 +27,8 @@ def destination(settings: Settings, name: str) -> Destination:
     if section is None:
         known = ", ".join(settings.ways_out) or "none"
         raise NotFound(f"no peer {name!r} in the configuration; known peers: {known}")
-    made: Destination = DESTINATIONS[type(section)](name, section, surroundings(settings))
-    return made
+    opened: Destination = DESTINATIONS[type(section)](name, section, surroundings(settings))
+    return opened
 
 
 def destinations(settings: Settings) -> dict[str, Destination]:

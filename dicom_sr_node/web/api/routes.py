@@ -75,14 +75,14 @@ api = APIRouter(
 @api.get("/status", tags=["node"])
 def status(context: Context, person: ViewerToken) -> StatusView:
     """What is where, and whether all is well."""
-    found = context.health()
+    health = context.health()
     return StatusView(
         node=context.settings.node.ae_title,
         version=__version__,
-        troubles=[ProblemView(**vars(problem)) for problem in found.problems],
-        images=dict(found.counts),
+        troubles=[ProblemView(**vars(problem)) for problem in health.problems],
+        images=dict(health.counts),
         received_today=context.store.search.received_since(86_400),
-        processes=[ProcessView(**{k: process[k] for k in ProcessView.model_fields}) for process in found.processes],
+        processes=[ProcessView(**{k: process[k] for k in ProcessView.model_fields}) for process in health.processes],
     )
 
 
@@ -106,8 +106,8 @@ def images(
     """Search: texts are parts of what is there, in any case; since and until are times of reception."""
     texts = {"text": text, "accession": accession, "name": name, "patient_id": patient_id}
     clean = {key: value.replace("\0", "") for key, value in (texts | {"peer": peer, "modality": modality}).items()}
-    wanted = ImageQuery(**clean, study_date=study_date, since=since, until=until, status=fate, before=before)
-    rows = context.store.search.images(wanted, limit + 1)
+    query = ImageQuery(**clean, study_date=study_date, since=since, until=until, status=fate, before=before)
+    rows = context.store.search.images(query, limit + 1)
     more = rows[limit - 1]["id"] if len(rows) > limit else None
     return ImagePage(images=[ImageView(**_image(row)) for row in rows[:limit]], next=more)
 
@@ -224,16 +224,16 @@ def refused(context: Context, person: ViewerToken) -> list[RefusalView]:
 @api.get("/models", tags=["models"])
 def models(context: Context, person: ViewerToken) -> ModelsView:
     """The weights there are, and which are in service."""
-    found = model_metrics.models(context)
-    return ModelsView(**{**vars(found.pop("serving")), **found})
+    metrics = model_metrics.models(context)
+    return ModelsView(**{**vars(metrics.pop("serving")), **metrics})
 
 
 @api.post("/models", tags=["models"])
 def act_on_models(
-    request: Request, context: Context, person: AdministratorToken, wanted: DeploymentChange
+    request: Request, context: Context, person: AdministratorToken, change: DeploymentChange
 ) -> ActionResult:
     """Activate, go back, run as shadow or canary. 404: there are no such weights."""
-    outcome = context.model_actions.act(wanted.act, actor_of(request, person), wanted.name, wanted.share)
+    outcome = context.model_actions.act(change.act, actor_of(request, person), change.name, change.share)
     return ActionResult(told=outcome.sentence)
 
 

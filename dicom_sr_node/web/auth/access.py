@@ -57,10 +57,10 @@ def address_of(request: Request) -> str:
 def network_of(address: str) -> str:
     """Of an address: of IPv4 the first three bytes, of IPv6 what one customer has."""
     try:
-        found = ipaddress.ip_address(address)
+        ip = ipaddress.ip_address(address)
     except ValueError:
         return address
-    return str(ipaddress.ip_network((found, 24 if found.version == 4 else 64), strict=False))
+    return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 64), strict=False))
 
 
 def inside(path: str) -> str:
@@ -94,10 +94,10 @@ def anybody(request: Request) -> Person | None:
 
 def _page(least: AccountRole) -> Callable[[Request], Person]:
     def person(request: Request) -> Person:
-        found = somebody(request)
-        if found is None:
+        caller = somebody(request)
+        if caller is None:
             raise LoginNeeded(request.url.path if request.method == "GET" else "/")
-        return _allowed(found, least)
+        return _allowed(caller, least)
 
     return person
 
@@ -106,10 +106,10 @@ def _form(least: AccountRole) -> Callable[[Request, str], Person]:
     """For what changes something: the form must be one that this session was given."""
 
     def person(request: Request, csrf: Annotated[str, Form()] = "") -> Person:
-        found = _page(least)(request)
-        if not hmac.compare_digest(csrf.encode(), found.csrf.encode()):
+        caller = _page(least)(request)
+        if not hmac.compare_digest(csrf.encode(), caller.csrf.encode()):
             raise HTTPException(403, "This form is not from this session: load the page again.")
-        return found
+        return caller
 
     return person
 
@@ -121,10 +121,10 @@ def _program(least: AccountRole) -> Callable[[Request, HTTPAuthorizationCredenti
     def person(
         request: Request, given: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None
     ) -> Person:
-        found = context_of(request).store.accounts.who(given.credentials, PassKind.TOKEN) if given else None
-        if found is None:
+        caller = context_of(request).store.accounts.who(given.credentials, PassKind.TOKEN) if given else None
+        if caller is None:
             raise HTTPException(401, "A token is needed: Authorization: Bearer TOKEN.", {"WWW-Authenticate": "Bearer"})
-        return _allowed(found, least)
+        return _allowed(caller, least)
 
     return person
 

@@ -40,8 +40,8 @@ def login(
     role = access.check(context.store.accounts, name, password)
     if role is None:
         context.note(name[:64], address, "login failed", failed=True)
-        told, to = "Name or password is wrong.", access.inside(to)
-        return render(request, "login.html", status=401, told=told, well=False, name=name[:64], first=False, to=to)
+        message, to = "Name or password is wrong.", access.inside(to)
+        return render(request, "login.html", status=401, told=message, well=False, name=name[:64], first=False, to=to)
     was_right(context, name, address)
     return _enter(request, context, name, role, access.inside(to))
 

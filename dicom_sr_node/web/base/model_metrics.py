@@ -29,7 +29,7 @@ def figures(card: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     gain, better, worst: of these weights over back-projection, in dB; better is the share of images.
     """
-    found = []
+    tables = []
     for measured in (card["metrics"] or {}).get("tables", ()):
         try:
             name = f"{measured['protocol']} x{measured['scale']}, {measured['variant']}, low by {measured['low']}"
@@ -42,16 +42,16 @@ def figures(card: Mapping[str, Any]) -> list[dict[str, Any]]:
             gains = {"gain": over["psnr"], "better": over["better"], "worst": over["worst"]}
         except (KeyError, TypeError):
             continue  # a card of another kind: it is shown without figures
-        found.append({"name": name, "rows": rows, **numbers, **gains})
-    return found
+        tables.append({"name": name, "rows": rows, **numbers, **gains})
+    return tables
 
 
 def shadows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For each pair of weights: how far their results are apart, and what each added (medians of so many images)."""
-    found: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    numbers_of: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         numbers = json.loads(row["numbers"])
-        found[row["model"], numbers["against"]].append(numbers)
+        numbers_of[row["model"], numbers["against"]].append(numbers)
     return [
         {
             "model": model,
@@ -60,16 +60,16 @@ def shadows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             **{key: _median(numbers, key) for key in ("apart_rms", "added_share", "added_share_sent", "seconds")},
             "apart_max": max(number["apart_max"] for number in numbers),
         }
-        for (model, against), numbers in found.items()
+        for (model, against), numbers in numbers_of.items()
     ]
 
 
 def made(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """For each weights: of how many images, what they added, and how far out of the usual the worst was."""
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    numbers_of: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         if row["quality"]:
-            found[row["model"]].append(json.loads(row["quality"]))
+            numbers_of[row["model"]].append(json.loads(row["quality"]))
     return [
         {
             "model": model,
@@ -77,7 +77,7 @@ def made(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "added_share": _median(numbers, "added_share"),
             "worst_score": max((n.get("score") or 0.0 for n in numbers), default=None),
         }
-        for model, numbers in sorted(found.items())
+        for model, numbers in sorted(numbers_of.items())
     ]
 
 

@@ -87,8 +87,8 @@ def _refused(request: Request, error: NodeError) -> Response:
 
 
 def _login(request: Request, error: LoginNeeded) -> Response:
-    wanted = str(error)
-    return RedirectResponse(f"/login?{urlencode({'to': wanted})}" if wanted != "/" else "/login", 303)
+    target = str(error)
+    return RedirectResponse(f"/login?{urlencode({'to': target})}" if target != "/" else "/login", 303)
 
 
 def unforeseen(request: Request, error: Exception) -> Response:

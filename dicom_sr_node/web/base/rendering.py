@@ -76,26 +76,26 @@ def render(
     """A page. `told`: what was just done, or, with `well` False, why it was not."""
     context = context_of(request)
     asked = request.query_params
-    well, told = asked.get("well") != "no", asked.get("told", "")
-    is_ours = hmac.compare_digest(asked.get("seal", "").encode(), _seal(context, told, well).encode())
+    well, message = asked.get("well") != "no", asked.get("told", "")
+    is_ours = hmac.compare_digest(asked.get("seal", "").encode(), _seal(context, message, well).encode())
     values = {
         "person": person,
         "node": context.settings.node.ae_title,
-        "told": told if is_ours else "",
+        "told": message if is_ours else "",
         "well": well,
         **more,
     }
     return _templates.TemplateResponse(request, template, values, status_code=status)
 
 
-def back(context: AppContext, place: str, told: str = "", *, well: bool = True) -> RedirectResponse:
+def back(context: AppContext, url: str, message: str = "", *, well: bool = True) -> RedirectResponse:
     """To a page that says what was done; with a seal, so that nobody else can make a page say anything."""
-    if not told:
-        return RedirectResponse(place, 303)
-    told = told[:500]
-    fields = {"told": told, "well": "yes" if well else "no", "seal": _seal(context, told, well)}
-    return RedirectResponse(f"{place}?{urlencode(fields)}", 303)
+    if not message:
+        return RedirectResponse(url, 303)
+    message = message[:500]
+    fields = {"told": message, "well": "yes" if well else "no", "seal": _seal(context, message, well)}
+    return RedirectResponse(f"{url}?{urlencode(fields)}", 303)
 
 
-def _seal(context: AppContext, told: str, well: bool) -> str:
-    return hmac.new(context.seal, f"{well} {told}".encode("utf-8", "replace"), "sha256").hexdigest()
+def _seal(context: AppContext, message: str, well: bool) -> str:
+    return hmac.new(context.seal, f"{well} {message}".encode("utf-8", "replace"), "sha256").hexdigest()

@@ -61,14 +61,14 @@ def ask_rules(
     source = header.read(path, pixels=False)
     with damage.usable():
         ordered = routing.in_order(rules)
-        return _said(source), [(rule.name, routing.misses(rule.match, source, origin)) for rule in ordered]
+        return _attributes(source), [(rule.name, routing.misses(rule.match, source, origin)) for rule in ordered]
 
 
-def _said(source: Dataset) -> dict[str, str]:
+def _attributes(source: Dataset) -> dict[str, str]:
     keys = ("Modality", "BodyPartExamined", "ViewPosition", "StationName")
-    found = {key: header.first(source, key).strip()[:64] for key in keys}
+    values = {key: header.first(source, key).strip()[:64] for key in keys}
     rows, columns = source.get("Rows"), source.get("Columns")
-    return {**found, "Size": f"{columns} x {rows}" if rows and columns else ""}
+    return {**values, "Size": f"{columns} x {rows}" if rows and columns else ""}
 
 
 def of_upload(context: AppContext, upload: BinaryIO, calling_ae: str, called_ae: str) -> RuleTest:
@@ -82,7 +82,7 @@ def _run(context: AppContext, path: Path, origin: Origin) -> RuleTest:
     """Ask the rules in force."""
     settings = context.settings
     with DecoderProcess(settings.work) as decoder:
-        said, asked = decoder.ask(ask_rules, path, settings.rules, origin)
+        attributes, asked = decoder.ask(ask_rules, path, settings.rules, origin)
         taken = next((name for name, misses in asked if not misses), None)
         reached = [name for name, _ in asked].index(taken) if taken else len(asked)
         rule = next((rule for rule in routing.in_order(settings.rules) if rule.name == taken), None)
@@ -95,12 +95,14 @@ def _run(context: AppContext, path: Path, origin: Origin) -> RuleTest:
             left_out = admitted.left_out
             in_service = context.store.deployments.now().active or settings.model.name
             results = tuple(
-                ExpectedResult(made.spec.model or in_service, made.scale, made.spec.label, made.spec.destinations)
-                for made in admitted.outputs
+                ExpectedResult(
+                    output.spec.model or in_service, output.scale, output.spec.label, output.spec.destinations
+                )
+                for output in admitted.outputs
             )
         except NodeError as error:
             refusal = str(error)
-    return RuleTest(said, steps, taken, rule.priority if rule else "", refusal, results, left_out)
+    return RuleTest(attributes, steps, taken, rule.priority if rule else "", refusal, results, left_out)
 
 
 def _plan_request(context: AppContext) -> PlanRequest:

@@ -31,8 +31,8 @@ def ls(folder: Path | None) -> list[TrainingRun]:
     """The newest first; none where no folder is configured."""
     if folder is None or not folder.is_dir():
         return []
-    found = [_run(path) for path in folder.iterdir() if (path / _METRICS).is_file() and _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda run: run.changed_at, reverse=True)[:_MOST_RUNS]
+    runs = [_run(path) for path in folder.iterdir() if (path / _METRICS).is_file() and _NAME.fullmatch(path.name)]
+    return sorted(runs, key=lambda run: run.changed_at, reverse=True)[:_MOST_RUNS]
 
 
 def picture(folder: Path | None, run: str, file: str) -> Path:
@@ -60,10 +60,10 @@ def _last_line(metrics: Path) -> dict[str, Any]:
         lines = file.read().splitlines()
     for line in reversed(lines):
         try:
-            found = json.loads(line)
+            values = json.loads(line)
         except (ValueError, RecursionError):
             continue
-        if not isinstance(found, dict):
+        if not isinstance(values, dict):
             continue
-        return {key: value for key, value in found.items() if isinstance(value, int | float | str)}
+        return {key: value for key, value in values.items() if isinstance(value, int | float | str)}
     return {}

@@ -54,7 +54,7 @@ def images(
     before: Annotated[int | None, Query(ge=1, le=LARGEST)] = None,
 ) -> HTMLResponse:
     """Search and filters."""
-    wanted = ImageQuery(
+    query = ImageQuery(
         text=text.strip(),
         accession=accession.strip(),
         name=name.strip(),
@@ -67,7 +67,7 @@ def images(
         modality=modality.strip(),
         before=before,
     )
-    rows = context.store.search.images(wanted, PAGE + 1)
+    rows = context.store.search.images(query, PAGE + 1)
     fields = {key: value for key, value in request.query_params.items() if value and key != "before"}
     peers = sorted({*context.settings.destinations, *context.store.search.last_seen()})
     more = rows[PAGE - 1]["id"] if len(rows) > PAGE else None
@@ -141,13 +141,13 @@ def act_on_image(
     request: Request, context: Context, person: OperatorActs, image_id: Number, act: ImageAction
 ) -> RedirectResponse:
     """Retry, cancel, send again, ..."""
-    place = f"/images/{image_id}"
+    url = f"/images/{image_id}"
     try:
         job_id = int(context.store.search.image(image_id)["job_id"])
         outcome = context.image_actions.act(act, job_id, actor_of(request, person))
-        return back(context, place, wording.sentence(outcome))
+        return back(context, url, wording.sentence(outcome))
     except NotFound as error:
-        return back(context, place, str(error), well=False)
+        return back(context, url, str(error), well=False)
 
 
 @pages.get("/images/{image_id}/plane/{what}")
@@ -164,11 +164,11 @@ def plane(
     result = files.output_path(context, image_id, output) if output is not None else None
     if what != "source" and result is None:
         raise HTTPException(400, "Which result? Give output=NUMBER.")
-    found = context.lightbox.plane(what, source, result, whole=whole)
-    said = {"shape": found.values.shape, "offset": found.offset, "factor": found.factor, "size": found.size}
-    said["showing"] = asdict(found.display_windows)
-    pixels = np.ascontiguousarray(found.values).view(np.uint8).ravel().data
-    return PixelStream(pixels, context.showing, {"X-Plane": json.dumps(said)})
+    shown = context.lightbox.plane(what, source, result, whole=whole)
+    description = {"shape": shown.values.shape, "offset": shown.offset, "factor": shown.factor, "size": shown.size}
+    description["showing"] = asdict(shown.display_windows)
+    pixels = np.ascontiguousarray(shown.values).view(np.uint8).ravel().data
+    return PixelStream(pixels, context.showing, {"X-Plane": json.dumps(description)})
 
 
 @pages.get("/images/{image_id}/verify/{output_id}")

@@ -35,19 +35,19 @@ def live(request: Request, context: Context, person: Viewer) -> HTMLResponse:
 
 
 def _now(context: AppContext) -> dict[str, Any]:
-    found = context.health()
+    health = context.health()
     known = {peer.ae_title for peer in context.settings.peers.values()}
-    others = sorted((age, title) for title, age in found.seen.items() if title not in known)
+    others = sorted((age, title) for title, age in health.seen.items() if title not in known)
     disk, serving = shutil.disk_usage(context.settings.node.spool), context.store.deployments.now()
     return {
-        "health": found,
+        "health": health,
         "today": context.store.search.received_since(86_400),
-        "peers": destinations.ls(context, found.seen),
+        "peers": destinations.ls(context, health.seen),
         "others": others[:10],
         "free_gb": disk.free / 1e9,
         "free_share": disk.free / disk.total,
         "serving": serving,
-        "model": _model(serving.active, context.settings.model.name, found.processes),
+        "model": _model(serving.active, context.settings.model.name, health.processes),
         "at": local(time.time()),
     }
 

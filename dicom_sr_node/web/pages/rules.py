@@ -37,11 +37,11 @@ def try_rules(
     called_ae: Annotated[str, Form()] = "",
 ) -> HTMLResponse:
     """What would become of this file."""
-    told, trial = "", None
+    message, trial = "", None
     try:
         trial = rule_tester.of_upload(context, file.file, calling_ae, called_ae)
     except NodeError as error:
-        told = str(error)
+        message = str(error)
     form = {"calling_ae": calling_ae, "called_ae": called_ae, "file": file.filename or ""}
-    found = in_order(context.settings.rules)
-    return render(request, "rules.html", person, rules=found, trial=trial, form=form, told=told, well=False)
+    rules = in_order(context.settings.rules)
+    return render(request, "rules.html", person, rules=rules, trial=trial, form=form, told=message, well=False)

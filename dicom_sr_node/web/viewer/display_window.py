@@ -45,8 +45,8 @@ def display_windows(source: Dataset, frame: Frame) -> DisplayWindows:
     slope, intercept = _rescale(source)
     names = text_of(source, "WindowCenterWidthExplanation").split("\\")
     of_header = [
-        DisplayWindow(_name(names, place, center, width), center, width)
-        for place, (center, width) in enumerate(windows(source)[:_MOST_WINDOWS])
+        DisplayWindow(_name(names, number, center, width), center, width)
+        for number, (center, width) in enumerate(windows(source)[:_MOST_WINDOWS])
     ]
     if not of_header and source.get("VOILUTSequence"):
         black, white = label.shades(source, frame)
@@ -70,8 +70,8 @@ def _rescale(source: Dataset) -> tuple[float, float]:
     return (slope, intercept) if usable else (1.0, 0.0)
 
 
-def _name(names: list[str], place: int, center: float, width: float) -> str:
-    given = "".join(c for c in names[place] if c.isprintable()).strip() if place < len(names) else ""
+def _name(names: list[str], number: int, center: float, width: float) -> str:
+    given = "".join(c for c in names[number] if c.isprintable()).strip() if number < len(names) else ""
     return f"{given or 'window'} {center:g}/{width:g}"[:_MOST_TEXT]
 
 

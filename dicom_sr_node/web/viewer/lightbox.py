@@ -63,11 +63,11 @@ class Lightbox:
             if key in self._planes:
                 self._planes.move_to_end(key)
                 return self._planes[key]
-            made = self._make(what, source, result, whole)
-            self._planes[key] = made
+            shown = self._make(what, source, result, whole)
+            self._planes[key] = shown
             while len(self._planes) > 1 and sum(plane.values.nbytes for plane in self._planes.values()) > _MOST_KEPT:
                 self._planes.popitem(last=False)
-            return made
+            return shown
 
     def verify(self, derived: Path, source: Path) -> list[Verification]:
         """Each promise held against the two files. Raises Unreadable, OSError, Busy."""

@@ -78,7 +78,7 @@ def test_noise_alone_makes_no_radiograph_unusual(
     noisy = ds.pixel_array + np.random.default_rng(1).normal(0, deviation, ds.pixel_array.shape)
     set_pixels(ds, noisy.round().clip(0, 4095).astype(np.uint16))
     quality = process(save(ds, tmp_path / "a.dcm"), reader, upscaler, scale=scale).quality
-    assert quality.is_usual, quality.told
+    assert quality.is_usual, quality.sentence
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -116,7 +116,7 @@ def test_weights_without_a_known_range_are_not_held_against_one(
     unknown = Upscaler(TorchBackend(generators, torch.device("cpu")), replace(card, usual_detail={}))
     derived = process(save(noise(), tmp_path / "noise.dcm"), reader, unknown)
     assert derived.quality.score is None
-    assert "no usual range is known" in derived.quality.told
+    assert "no usual range is known" in derived.quality.sentence
 
 
 def test_a_generator_that_answers_no_numbers_makes_nothing(tmp_path: Path, reader: DecoderProcess) -> None:

@@ -14,7 +14,12 @@ from support.training import ADVERSARIAL, set_all, state, train
 
 from training.run import Run
 
-SETTINGS = ("generator.batch_norm=false", "threads=1", *(s for s in ADVERSARIAL if ".batch=" not in s))
+SETTINGS = (
+    "generator.batch_norm=false",
+    "threads=1",
+    "adversarial.learning_rate=1e-6",  # Adam gives the noise of a gradient of almost zero the size of a step
+    *(s for s in ADVERSARIAL if ".batch=" not in s),
+)
 
 
 def test_two_processes_are_one_with_the_doubled_batch(config_file: Path, tmp_path: Path) -> None:
@@ -34,8 +39,8 @@ def test_two_processes_are_one_with_the_doubled_batch(config_file: Path, tmp_pat
     assert len(pairs) == 10
     for alone, together in pairs[:6]:
         assert together == pytest.approx(alone, rel=1e-5)
-    for alone, together in pairs[6:]:  # Adam gives the noise of a gradient of almost zero the size of a step
+    for alone, together in pairs[6:]:
         del alone["slope"], together["slope"]  # measured on the first process's batch
-        assert together == pytest.approx(alone, rel=5e-3, abs=5e-4)
+        assert together == pytest.approx(alone, rel=1e-4, abs=5e-5)
     for name, weight in state(one)["generator"].items():
         assert torch.allclose(weight, state(two)["generator"][name], atol=1e-4), name

@@ -52,7 +52,7 @@ def test_the_publishers_parts_are_kept_and_their_patients_apart(config_file: Pat
     assert {path.parts[-3] for path in divided.training} == {"train"}
     assert {path.parts[-3] for path in divided.validation} == {"val"}
     assert {patients.patient_of(path, root) for path in divided.training} == {f"kermany-P{n}" for n in range(4)}
-    assert "4 images of train/ are left out" in divided.told
+    assert "4 images of train/ are left out" in divided.how
     with pytest.raises(ConfigError, match=rf"lie in {root}; set data.root={root}, or data.split=patients"):
         divide(read(config_file, f"data.root={tmp_path}"))
     by_patient = divide(read(config_file, f"data.root={root}", "data.split=patients"))
