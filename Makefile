@@ -16,8 +16,8 @@ help:            ## this list
 demo: .venv/installed   ## the whole journey on this machine, with a synthetic radiograph
 	$(BIN)/srnode demo --once
 
-test: .venv/installed   ## all tests, two at a time: most of them wait for real peers
-	$(BIN)/pytest -n 2 --dist worksteal
+test: .venv/installed   ## all tests, three at a time: most of them wait for real peers
+	$(BIN)/pytest -n 3 --dist worksteal
 
 check: .venv/installed  ## format, lint and types
 	$(BIN)/ruff format --check .
