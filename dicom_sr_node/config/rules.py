@@ -29,6 +29,11 @@ class Match(Section):
     max_megapixels: Annotated[Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, Field(examples=[30])] = None
     """Of the source."""
 
+    @property
+    def asks_for_size(self) -> bool:
+        """Whether an image's size matters."""
+        return self.min_megapixels > 0 or self.max_megapixels is not None
+
 
 class Target(Section):
     """A peer that gets the results of a rule."""

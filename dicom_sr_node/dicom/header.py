@@ -15,14 +15,15 @@ from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_partial
+from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
+from dicom_sr_node.dicom import software
 from dicom_sr_node.dicom.damage import CANNOT_BE_USED, DAMAGE, usable, without_values
 from dicom_sr_node.domain.errors import Unreadable
-from dicom_sr_node.domain.records import Identity
+from dicom_sr_node.domain.records import Identity, Origin
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _DATE = re.compile(r"[0-9]{8}")
@@ -138,6 +139,25 @@ def read_identity(path: Path) -> tuple[Identity, str, Dataset]:
             specific_tags=[Tag(keyword) for keyword in (*_IDENTITY, *_SEARCHED, *_ASKED_BY_RULES)],
         )
     return identity_of(ds), str(ds.file_meta.get("TransferSyntaxUID") or ""), ds
+
+
+def read_size(path: Path) -> Dataset:
+    """Rows and Columns, where both are within what is read for an identity. Raises OSError of the disk."""
+    rows, columns = Tag("Rows"), Tag("Columns")
+    size = Dataset()
+    try:
+        with _Measured(io.FileIO(path)) as stream, _readable():
+            ds = read_partial(stream, stop_when=lambda tag, vr, length: tag > columns, specific_tags=[rows, columns])
+            size.Rows, size.Columns = number(ds, "Rows"), number(ds, "Columns")
+    except Unreadable:
+        return Dataset()
+    return size
+
+
+def origin(path: Path) -> Origin:
+    """Who called whom when this software received a file. Raises Unreadable."""
+    with _readable():
+        return software.origin_of(read_file_meta_info(path))
 
 
 class _Measured(io.BufferedReader):

@@ -87,6 +87,15 @@ class Origin:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Route:
+    """What the rules in force say to an image of one origin: who gets its results, and when it is worked on."""
+
+    destinations: tuple[str, ...] = ()  # none where no rule takes it
+    priority: Priority = Priority.ROUTINE
+    delay_s: float = 0.0  # how long its job waits at least
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stored:
     """A file in the spool that will never change."""
 
@@ -162,6 +171,7 @@ class Output:
     model: str
     scale: int
     created_at: float
+    purged_at: float  # when its file was removed; 0 while it is here
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
 
 from dicom_sr_node.dicom import header, software
 from dicom_sr_node.domain.errors import Unreadable
-from dicom_sr_node.domain.records import Stored
+from dicom_sr_node.domain.records import Origin, Stored
 from dicom_sr_node.network import guard
 from dicom_sr_node.spool import Draft, Spool
 
@@ -90,6 +90,12 @@ def _is_request(message: DIMSEMessage) -> bool:
     return all(message.command_set.get(keyword) not in (None, "") for keyword in required)
 
 
+def origin_of(assoc: Any) -> Origin:
+    """Who calls whom."""
+    requestor = assoc.requestor
+    return Origin(calling_ae=requestor.ae_title.strip(), called_ae=requestor.primitive.called_ae_title.strip())
+
+
 def _preamble(assoc: Any, message: DIMSEMessage) -> bytes:
     """128 zeros and file meta information (PS3.10 7.1); the sender's own preamble never reaches the disk."""
     command, context = message.command_set, assoc._accepted_cx.get(message.context_id)
@@ -99,6 +105,7 @@ def _preamble(assoc: Any, message: DIMSEMessage) -> bytes:
         header.check_uid(command.get("AffectedSOPClassUID"), "Affected SOP Class UID"),
         header.check_uid(command.get("AffectedSOPInstanceUID"), "Affected SOP Instance UID"),
         str(context.transfer_syntax[0]),
+        origin_of(assoc),
     )
     stream = DicomBytesIO()
     stream.write(b"\0" * 128 + b"DICM")

@@ -39,7 +39,7 @@ from dicom_sr_node.network import guard, tls
 from dicom_sr_node.network.server import ConnectionLimits, Server
 from dicom_sr_node.receive import callers
 from dicom_sr_node.receive.callers import Authorisation, Refusals
-from dicom_sr_node.receive.incoming import Incoming
+from dicom_sr_node.receive.incoming import Incoming, origin_of
 from dicom_sr_node.role import RoleContext
 from dicom_sr_node.rules import routing
 from dicom_sr_node.runtime import failpoints, log
@@ -219,9 +219,8 @@ class Receiver:
             self._spool.discard("in", stored.name)
             return DATA_SET_DOES_NOT_MATCH
         # A commit that fails may yet have happened: the file stays, and the next start adopts or removes it.
-        requestor = event.assoc.requestor
-        origin = Origin(calling_ae=requestor.ae_title.strip(), called_ae=requestor.primitive.called_ae_title.strip())
-        message = self._audit.received(identity, origin.calling_ae, requestor.address)
+        origin = origin_of(event.assoc)
+        message = self._audit.received(identity, origin.calling_ae, event.assoc.requestor.address)
         new = self.commit(identity, stored, syntax, rest, origin, message)
         failpoints.hit("in.committed")
         if new is None:
@@ -233,16 +232,17 @@ class Receiver:
         self, identity: Identity, stored: Stored, syntax: str, rest: Dataset, origin: Origin, message: str = ""
     ) -> int | None:
         """Rows for a file that is kept: the image, its job, its audit message; None if it was here already."""
+        now = datetime.now().astimezone()
+        if any(rule.match.asks_for_size for rule in self._settings.rules):
+            rest.update(header.read_size(self._spool.path("in", stored.name)))
         with damage.usable():
-            rule = routing.rule_for(rest, self._settings.rules, origin)
-        priority, delay_s = routing.urgency(rule, self._settings.work.off_peak, datetime.now().astimezone())
+            routing.rule_for(rest, self._settings.rules, origin)  # a text that no rule can read is not kept
         return self._instances.receive(
             identity,
             stored,
             transfer_syntax_uid=syntax,
             origin=origin,
-            priority=priority,
-            delay_s=delay_s,
+            route=lambda caller: routing.route(rest, self._settings.rules, caller, self._settings.work.off_peak, now),
             message=message,
         )
 
@@ -262,7 +262,7 @@ class Receiver:
                     continue
                 identity, syntax, rest = header.read_identity(path)
                 stored = Stored(name=name, sha256=header.data_set_sha256(path), bytes=path.stat().st_size)
-                new = self.commit(identity, stored, syntax, rest, Origin())
+                new = self.commit(identity, stored, syntax, rest, header.origin(path))
             except FileNotFoundError:  # another receiver had it
                 continue
             except Unreadable as error:

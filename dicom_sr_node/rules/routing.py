@@ -14,7 +14,7 @@ from dicom_sr_node.config.rules import Match, Rule
 from dicom_sr_node.config.types import Label, Scale
 from dicom_sr_node.config.working import ModelSettings
 from dicom_sr_node.dicom.header import first
-from dicom_sr_node.domain.records import FOLDER, Origin, Priority
+from dicom_sr_node.domain.records import FOLDER, Origin, Priority, Route
 
 EVERYTHING = Rule(name="default")  # without any rule, each radiograph is upscaled and kept in data_dir/out
 SELFTEST = Rule(name="self-test")  # a phantom that the node sends itself: to the folder, whatever the rules say
@@ -98,6 +98,16 @@ def output_specs(rule: Rule, model: ModelSettings, label: Label) -> tuple[Output
         key = (to.model or own[0], to.scale or own[1], to.label or own[2])
         peers_of.setdefault(key, []).append(to.peer)
     return tuple(OutputSpec(*key, tuple(names)) for key, names in (peers_of or {own: [FOLDER]}).items())
+
+
+def route(header: Dataset, rules: Sequence[Rule], origin: Origin, off_peak: str, now: datetime) -> Route:
+    """What the rules say to an image of an origin; now: local time."""
+    rule = rule_for(header, rules, origin)
+    if rule is None:
+        return Route()
+    priority, delay_s = urgency(rule, off_peak, now)
+    destinations = tuple(to.peer for to in rule.send_to) or (FOLDER,)
+    return Route(destinations=destinations, priority=priority, delay_s=delay_s)
 
 
 def urgency(rule: Rule | None, off_peak: str, now: datetime) -> tuple[Priority, float]:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from dicom_sr_node.domain.records import CommitmentRequest, JobState, Reference
 from dicom_sr_node.store import leases
 from dicom_sr_node.store.engine import now, reading
-from dicom_sr_node.store.instances import journal
+from dicom_sr_node.store.journal import journal
 from dicom_sr_node.store.tables import asked, commitment, delivery, job, output
 
 MOST_REFERENCES = 100  # in one request

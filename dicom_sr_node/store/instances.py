@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pydicom.uid import UID
-from sqlalchemy import Connection, Engine, exists, func, insert, select, update
+from sqlalchemy import Engine, exists, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from dicom_sr_node.domain.errors import NotFound
-from dicom_sr_node.domain.records import Identity, Instance, JobState, Origin, Priority, Stored
-from dicom_sr_node.store import audit_queue
+from dicom_sr_node.domain.records import Identity, Instance, JobState, Origin, Route, Stored
+from dicom_sr_node.store import arrivals, audit_queue
 from dicom_sr_node.store.engine import again_if_beaten, now, reading
-from dicom_sr_node.store.leases import NEW, storable
+from dicom_sr_node.store.journal import journal
+from dicom_sr_node.store.leases import NEW
 from dicom_sr_node.store.tables import delivery, event, instance, job, output
-
-
-def journal(connection: Connection, instance_id: int, what: str, text: str = "") -> None:
-    """Add one line to the journal of an image."""
-    values = {"instance_id": instance_id, "what": what, "text": storable(text), "at": now(connection.engine)}
-    connection.execute(insert(event).values(**values))
 
 
 class Instances:
@@ -36,46 +32,33 @@ class Instances:
         *,
         transfer_syntax_uid: str,
         origin: Origin,
-        priority: Priority = Priority.ROUTINE,
-        delay_s: float = 0.0,
+        route: Callable[[Origin], Route] = lambda origin: Route(),
         message: str = "",
     ) -> int | None:
         """Commit an image, its job and its audit message in one transaction; returns its id.
 
-        None: the same bytes under the same UID are already here, and `stored` is not needed. The same UID with other
-        content is another image and is kept beside the first. delay_s: how long its job waits at least.
+        None: the same bytes under the same UID are already here, and `stored` is not needed; what the rules say to them
+        now is done. The same UID with other content is another image and is kept beside the first.
         """
         row: dict[str, Any] = {
             **vars(identity),
             "transfer_syntax_uid": transfer_syntax_uid,
-            "calling_ae": storable(origin.calling_ae),
-            "called_ae": storable(origin.called_ae),
+            **arrivals.columns(origin),
             "file": stored.name,
             "sha256": stored.sha256,
             "bytes": stored.bytes,
             "received_at": now(self._engine),
         }
-        way = {"priority": priority, "run_at": now(self._engine) + delay_s, "updated_at": now(self._engine)}
         with self._engine.begin() as connection:
             audit_queue.enqueue(connection, message)
             same_uid = connection.execute(
-                select(instance.c.id, instance.c.sha256, instance.c.file, instance.c.purged_at).where(
-                    instance.c.sop_instance_uid == row["sop_instance_uid"]
-                )
+                select(instance.c.id, instance.c.sha256).where(instance.c.sop_instance_uid == row["sop_instance_uid"])
             ).all()
             known = next((other for other in same_uid if other.sha256 == row["sha256"]), None)
-            if known is not None and known.file == row["file"]:
-                return int(known.id)  # another receiver has adopted this very file
-            if known is not None and known.purged_at:
-                values = {"file": row["file"], "purged_at": 0.0, "received_at": row["received_at"]}
-                connection.execute(update(instance).where(instance.c.id == known.id).values(**values))
-                journal(connection, known.id, "received again", f"from {row['calling_ae']}, after it was purged")
-                return int(known.id)
             if known is not None:
-                journal(connection, known.id, "received again", f"from {row['calling_ae']}")
-                return None
+                return arrivals.again(connection, known.id, stored.name, origin, route)
             new_id: int = connection.execute(insert(instance).values(**row).returning(instance.c.id)).scalar_one()
-            connection.execute(insert(job).values(instance_id=new_id, **NEW, **way))
+            connection.execute(insert(job).values(instance_id=new_id, **NEW, **arrivals.due(connection, route(origin))))
             syntax = UID(transfer_syntax_uid).name
             note = f"{row['bytes']} bytes from {row['calling_ae']} calling {row['called_ae'] or 'us'}, {syntax}"
             journal(connection, new_id, "received", note)
@@ -172,6 +155,6 @@ class Instances:
             for row in connection.execute(may_go).all():
                 connection.execute(update(instance).where(instance.c.id == row.id).values(purged_at=clock))
                 journal(connection, row.id, "purged")
-                results = connection.scalars(select(output.c.file).where(output.c.job_id == row.job_id))
-                gone.append((row.file, list(results)))
+                results = update(output).where(output.c.job_id == row.job_id).values(purged_at=clock)
+                gone.append((row.file, list(connection.scalars(results.returning(output.c.file)))))
         return gone

@@ -35,10 +35,9 @@ class Invariants:
         return self._files(rows.where(instance.c.purged_at == 0), "image")
 
     def derived(self) -> list[File]:
-        """The files of all results whose image is not purged."""
+        """The files of all results that are not purged."""
         rows = select(output.c.file, output.c.bytes, output.c.sha256, output.c.id)
-        rows = rows.join(job, job.c.id == output.c.job_id).join(instance, instance.c.id == job.c.instance_id)
-        return self._files(rows.where(instance.c.purged_at == 0), "output")
+        return self._files(rows.where(output.c.purged_at == 0), "output")
 
     def broken(self) -> list[str]:
         """One line for each row that breaks an invariant."""
@@ -47,7 +46,7 @@ class Invariants:
             (self._images_without_job(), "I1 image {} has no job"),
             (self._done_without_image(), "I2 job {} is done without a derived image"),
             (self._twice_derived(), "I2 job {} has more than one derived image for one destination"),
-            (self._unfinished_with_output(), "I2 job {} is not done and has an output"),
+            (self._skipped_with_output(), "I2 job {} is skipped and has an output"),
             (self._outputs_without_delivery(), "I3 output {} has no delivery"),
             *((self._overdue(table), f"I5 {table.name} {{}} is running without a live lease") for table in _LEASED),
         ):
@@ -90,8 +89,9 @@ class Invariants:
         return counted.having(func.count() > 1)
 
     @staticmethod
-    def _unfinished_with_output() -> Select[int]:
-        return select(job.c.id).where(job.c.state != JobState.DONE, exists().where(output.c.job_id == job.c.id))
+    def _skipped_with_output() -> Select[int]:
+        """What waits, or is dead, may have one: an image that came again is judged anew."""
+        return select(job.c.id).where(job.c.state == JobState.SKIPPED, exists().where(output.c.job_id == job.c.id))
 
     @staticmethod
     def _outputs_without_delivery() -> Select[int]:

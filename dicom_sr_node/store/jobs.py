@@ -6,17 +6,18 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from sqlalchemy import Engine, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 
 from dicom_sr_node.domain.errors import NotFound
 from dicom_sr_node.domain.image_status import ImageStatus
-from dicom_sr_node.domain.records import Job, JobResult, JobState, Priority, SkipReason, Stored
-from dicom_sr_node.store import leases
+from dicom_sr_node.domain.records import Job, JobResult, JobState, Priority, SkipReason, Stored, StoredOutput
+from dicom_sr_node.store import arrivals, leases
 from dicom_sr_node.store.engine import again_if_beaten, now, reading
-from dicom_sr_node.store.instances import journal
+from dicom_sr_node.store.journal import journal
 from dicom_sr_node.store.status import DEAD_DELIVERY, IS_STATUS, OPEN_DELIVERY, status_of
 from dicom_sr_node.store.tables import comparison, delivery, instance, job, output
 
+_AS_BEFORE: dict[str, Any] = {"state": JobState.DONE, "reason": "", "skipped": ""}  # what has a result stays done
 BY_HAND = "by hand"  # who did it, where nobody is named
 
 
@@ -48,9 +49,8 @@ class Jobs:
         """Commit the outputs, their deliveries and the end of the job, all or nothing.
 
         Returns the files that are not needed: an output of the same SOP Instance UID is already there, and the first
-        one stays.
+        one stays; it goes to whoever gets it now and did not before.
         """
-        clock, spare = now(self._engine), []
         with self._engine.begin() as connection:
             values = {"state": JobState.DONE, "reason": "", "skipped": "", "quality": json.dumps(result.quality)}
             leases.write(connection, job, claim.id, claim.attempt, **values)
@@ -58,34 +58,40 @@ class Jobs:
             journal(connection, claim.instance_id, "worked on", note)
             for why in result.left_out:
                 journal(connection, claim.instance_id, "left out", why)
-            for kept in result.outputs:
-                columns, stored = kept.columns, kept.stored
-                same = select(output.c.id).where(output.c.sop_instance_uid == columns["sop_instance_uid"])
-                if connection.scalar(same) is not None:
-                    journal(connection, claim.instance_id, "done", f"the {columns['kind']} was already there")
-                    spare.append(stored)
-                    continue
-                row = {
-                    **columns,
-                    "job_id": claim.id,
-                    "file": stored.name,
-                    "sha256": stored.sha256,
-                    "bytes": stored.bytes,
-                }
-                output_id = connection.execute(
-                    insert(output).values(**row, created_at=clock).returning(output.c.id)
-                ).scalar_one()
-                if kept.compared is not None:
-                    row = {"output_id": output_id, "numbers": json.dumps(kept.compared)}
-                    connection.execute(insert(comparison).values(**row))
-                for name in kept.destinations:
-                    way = {"output_id": output_id, "destination": name, "run_at": clock, "updated_at": clock}
-                    way["priority"] = claim.priority
-                    connection.execute(insert(delivery).values(**way, **leases.NEW))
-                where = f"to {', '.join(kept.destinations)}" if kept.destinations else "kept here"
-                text = f"{columns['kind']} x{columns['scale']} by {columns['model']}, {where}"
-                journal(connection, claim.instance_id, "done", text)
+            served = arrivals.served(connection, claim.id)
+            spare = [kept.stored for kept in result.outputs if not self._keep(connection, claim, kept, served)]
+            arrivals.judge_next(connection, claim.id, claim.instance_id)
         return spare
+
+    def _keep(self, connection: Connection, claim: Job, kept: StoredOutput, served: set[str]) -> bool:
+        """One object and its ways to those who have none of this job yet; False if its file is not needed."""
+        columns, stored, clock = kept.columns, kept.stored, now(self._engine)
+        is_same = output.c.sop_instance_uid == columns["sop_instance_uid"]
+        same = connection.execute(select(output.c.id, output.c.purged_at).where(is_same)).one_or_none()
+        have = served | (arrivals.ways(connection, same.id) if same else set())
+        new = [name for name in kept.destinations if name not in have]
+        where = f"to {', '.join(new)}" if new else "kept here"
+        file = {"file": stored.name, "sha256": stored.sha256, "bytes": stored.bytes, "created_at": clock}
+        text, is_needed = f"{columns['kind']} x{columns['scale']} by {columns['model']}, {where}", True
+        if same is not None:
+            output_id, is_needed = same.id, same.purged_at > 0  # purged, and its source came again
+            text = f"the {columns['kind']} was already there{f', now also {where}' if new else ''}"
+            if is_needed:
+                back = update(output).where(output.c.id == output_id)
+                connection.execute(back.values(**file, purged_at=0.0, job_id=claim.id))
+        elif served and kept.destinations and not new:
+            text, is_needed = f"{text}: whoever gets it has an earlier one", False
+        else:
+            row = {**columns, **file, "job_id": claim.id}
+            output_id = connection.execute(insert(output).values(**row).returning(output.c.id)).scalar_one()
+            if kept.compared is not None:
+                row = {"output_id": output_id, "numbers": json.dumps(kept.compared)}
+                connection.execute(insert(comparison).values(**row))
+        for name in new:
+            way = {"output_id": output_id, "destination": name, "run_at": clock, "updated_at": clock}
+            connection.execute(insert(delivery).values(**way, **leases.NEW, priority=claim.priority))
+        journal(connection, claim.instance_id, "done", text)
+        return is_needed
 
     def end(
         self,
@@ -97,12 +103,15 @@ class Jobs:
         quality: Mapping[str, object] | None = None,
     ) -> None:
         """Skipped or dead."""
-        values = {"state": state, "reason": reason, "skipped": skipped or ""}
         with self._engine.begin() as connection:
+            values = {"state": state, "reason": reason, "skipped": skipped or ""}
+            if state is JobState.SKIPPED and arrivals.served(connection, claim.id):
+                values = _AS_BEFORE
             leases.write(
                 connection, job, claim.id, claim.attempt, **values, quality=json.dumps(quality) if quality else ""
             )
             journal(connection, claim.instance_id, state, reason)
+            arrivals.judge_next(connection, claim.id, claim.instance_id)
 
     def fail(self, claim: Job, reason: str, *, delay_s: float, failures: int = 1, lost: int = 0) -> None:
         """Try again later; the try counts as so many failures of the image, or as lost."""
@@ -141,8 +150,12 @@ class Jobs:
                 select(instance.c.purged_at).where(instance.c.id == row["instance_id"])
             ):
                 raise NotFound(f"the image of job {job_id} was purged; send it again from the archive")
+            if state is JobState.SKIPPED and arrivals.served(connection, job_id):
+                values = _AS_BEFORE
             statement = (
-                update(job).where(job.c.id == job_id).values(state=state, run_at=clock, updated_at=clock, **values)
+                update(job)
+                .where(job.c.id == job_id)
+                .values(run_at=clock, updated_at=clock, **{"state": state, **values})
             )
             changed = connection.execute(statement.returning(job)).mappings().one()
             journal(connection, row["instance_id"], what, who)

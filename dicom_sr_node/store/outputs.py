@@ -12,9 +12,9 @@ from dicom_sr_node.domain.records import Delivery, JobState, Output
 from dicom_sr_node.store import audit_queue, leases
 from dicom_sr_node.store.destinations import Destinations
 from dicom_sr_node.store.engine import now, reading
-from dicom_sr_node.store.instances import journal
 from dicom_sr_node.store.jobs import BY_HAND
-from dicom_sr_node.store.tables import delivery, instance, job, output
+from dicom_sr_node.store.journal import journal
+from dicom_sr_node.store.tables import delivery, job, output
 
 
 class Outputs:
@@ -35,10 +35,8 @@ class Outputs:
 
     def files(self) -> set[str]:
         """The spool files that rows refer to."""
-        here = select(output.c.file).join(job, output.c.job_id == job.c.id)
-        here = here.join(instance, job.c.instance_id == instance.c.id).where(instance.c.purged_at == 0)
         with reading(self._engine) as connection:
-            return set(connection.scalars(here))
+            return set(connection.scalars(select(output.c.file).where(output.c.purged_at == 0)))
 
     def _one(self, where: Any, missing: str) -> Output:
         with reading(self._engine) as connection:
@@ -119,7 +117,7 @@ class Deliveries:
 
     def _again(self, job_id: int, states: tuple[JobState, ...], what: str, who: str) -> int:
         clock = now(self._engine)
-        outputs = select(output.c.id).where(output.c.job_id == job_id)
+        outputs = select(output.c.id).where(output.c.job_id == job_id, output.c.purged_at == 0)
         where = delivery.c.output_id.in_(outputs) & delivery.c.state.in_(states)
         values = {"state": JobState.READY, "failures": 0, "commit_tries": 0, "run_at": clock, "updated_at": clock}
         with self._engine.begin() as connection:

@@ -72,6 +72,15 @@ instance = Table(
     Index(None, "calling_ae", "received_at"),
 )
 
+arrival = Table(  # who sent an image again while it was worked on: it is judged anew after that
+    "arrival",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("instance_id", ForeignKey("instance.id"), nullable=False, index=True),
+    Column("calling_ae", String(16), nullable=False),
+    Column("called_ae", String(16), nullable=False),
+)
+
 job = Table(
     "job",
     metadata,
@@ -98,6 +107,7 @@ output = Table(
     Column("model", String(128), nullable=False),
     Column("scale", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("purged_at", Float, nullable=False, server_default="0"),
 )
 
 delivery = Table(

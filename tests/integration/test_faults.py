@@ -19,7 +19,7 @@ from support.node import Node
 from support.postgres import Postgres
 from support.tools import ENVIRONMENT, run, started, wait_until
 
-from dicom_sr_node.domain.records import JobState
+from dicom_sr_node.domain.records import JobState, Origin
 from dicom_sr_node.runtime import failpoints
 
 
@@ -54,9 +54,13 @@ def test_a_receiver_killed_at_any_point_loses_and_doubles_nothing(
         assert node.process is not None
         assert node.process.wait(10) == -signal.SIGKILL
     with receiving(node):
+        kept = node.store.jobs.ls((), 10)
+        assert len(kept) == before + (point != "in.written")
         for path in paths:
             node.storescu(path)
         assert len(node.store.jobs.ls((), 10)) == 2
+        origins = {node.store.instances.get(row["instance_id"]).origin for row in node.store.jobs.ls((), 10)}
+        assert origins == {Origin(calling_ae="STORESCU", called_ae="SRNODE")}
         assert files(node) == ["in", "in"]
         node.fsck()
 

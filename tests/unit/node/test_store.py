@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from dicom_sr_node.domain.records import (
     Origin,
     OutputKind,
     Priority,
+    Route,
     Stored,
     StoredOutput,
 )
@@ -81,6 +82,11 @@ def receive(store: Store, uid: str = "1.2.3", sha: str = "a", file: str | None =
     return store.instances.receive(
         said, stored, transfer_syntax_uid="1.2.840.10008.1.2.1", origin=Origin(calling_ae="MOD")
     )
+
+
+def routes(**route: Any) -> Callable[[Origin], Route]:
+    """Rules that say the same to everybody."""
+    return lambda origin: Route(**route)
 
 
 def claimed(store: Store, worker: str = "w", lease_s: float = 60) -> Job:
@@ -321,7 +327,9 @@ def test_urgent_jobs_are_claimed_first(store: Store) -> None:
             patient_id="P",
         )
         stored = Stored(name=f"f{priority}", sha256="a", bytes=1)
-        store.instances.receive(said, stored, transfer_syntax_uid="1", origin=Origin(calling_ae="M"), priority=priority)
+        store.instances.receive(
+            said, stored, transfer_syntax_uid="1", origin=Origin(calling_ae="M"), route=routes(priority=priority)
+        )
     assert [claimed(store).priority for _ in Priority] == list(Priority)
 
 
@@ -330,7 +338,9 @@ def test_a_job_for_later_is_not_claimed_now(store: Store) -> None:
         sop_class_uid="1.2", sop_instance_uid="1.3", study_uid="1.4", series_uid="1.5", modality="DX", patient_id="P"
     )
     stored = Stored(name="f", sha256="a", bytes=1)
-    store.instances.receive(said, stored, transfer_syntax_uid="1", origin=Origin(calling_ae="M"), delay_s=3600)
+    store.instances.receive(
+        said, stored, transfer_syntax_uid="1", origin=Origin(calling_ae="M"), route=routes(delay_s=3600)
+    )
     assert store.jobs.claim("w", 60) is None
 
 
