@@ -25,7 +25,9 @@ def deliver(settings: Settings, stop: Event, patience_s: float = 0.0) -> None:
         store, known = role.store, settings.destinations
         entity = local_entity(settings)
         policy = CommitmentPolicy(store.inbound_requests, store.instances, role.spool)
-        reporter = CommitmentReporter(entity, settings.peers, policy, role.name)
+        reporter = CommitmentReporter(
+            entity, settings.peers, policy, store.destinations, role.name, settings.retention.undelivered_s
+        )
         forwarder = AuditForwarder(settings.audit, entity, settings.node.data_dir)
         for table in (store.deliveries, store.inbound_requests, store.audit):
             table.release(role.name)

@@ -54,8 +54,8 @@ class CommitmentScp:
         except Unreadable as error:
             _log.warning("commitment request refused", extra={"why": error})
             return INVALID_ARGUMENT, None
-        calling_ae = event.assoc.requestor.ae_title.strip()
-        if self._policy.requests.add(request.transaction_uid, calling_ae, request.references, _REVERSE_S):
+        calling_ae, address = event.assoc.requestor.ae_title.strip(), event.assoc.requestor.address
+        if self._policy.requests.add(request.transaction_uid, calling_ae, address, request.references, _REVERSE_S):
             _log.info("commitment asked of us", extra={"images": len(request.references)})
             arguments = (event.assoc, request.transaction_uid)
             threading.Thread(target=self._report, args=arguments, daemon=True).start()
@@ -92,8 +92,10 @@ class CommitmentScp:
             return
         try:
             report = self._policy.report(request)
-            with guard.exchange(assoc, N_EVENT_REPORT):
-                status, _ = assoc.send_n_event_report(report.data_set(), report.event_type, SOP_CLASS, SOP_INSTANCE)
+            with guard.exchange(assoc, N_EVENT_REPORT) as message_id:
+                status, _ = assoc.send_n_event_report(
+                    report.data_set(), report.event_type, SOP_CLASS, SOP_INSTANCE, msg_id=message_id
+                )
             if status and status.Status == SUCCESS:
                 self._policy.requests.done(request)
             else:

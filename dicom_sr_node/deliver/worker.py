@@ -54,8 +54,11 @@ class DestinationWorker:
         if claim is not None:
             failpoints.hit("deliver.claimed")
             self._send_all(claim, stop)
-        asked = self._scu is not None and not self._store.destinations.rests(self._name) and self._scu.ask()
+        asked = self._scu is not None and not self._store.destinations.rests(self._name) and self._scu.ask(self._rest)
         return claim is not None or asked
+
+    def _rest(self, reason: str) -> float:
+        return self._store.destinations.failed(self._name, reason, self._terms.delivery.retry)
 
     def _claim(self) -> Delivery | None:
         return self._store.deliveries.claim(self._role.name, self._terms.delivery.exchange_s, self._name)
@@ -72,12 +75,13 @@ class DestinationWorker:
                     claim = self._claim() if connection.is_usable and not stop.is_set() else None
         except (NodeError, OSError) as error:
             if claim is not None:
-                self._settle(claim, error if isinstance(error, NodeError) else PeerBusy(_unreadable(error)))
+                self._settle(claim, _failure(error))
 
     def _send_one(self, claim: Delivery, destination: Destination, connection: Connection) -> None:
         """Raises what `_settle` turns into the delivery's end."""
         output = self._store.outputs.get(claim.output_id)
-        warning = connection.send(output, self._file(output))
+        plain = max(claim.doubts + 1, claim.failures) >= TRIES_OF_A_DOUBTFUL_OBJECT
+        warning = connection.send(output, self._file(output), plain=plain)
         failpoints.hit("deliver.sent")
         self._store.destinations.succeeded(self._name)
         try:
@@ -91,7 +95,8 @@ class DestinationWorker:
             return
         failpoints.hit("deliver.committed")
         level = _log.warning if warning else _log.info
-        level("delivered", extra={"delivery": claim.id, "to": self._name, "note": warning or "-"})
+        note = warning.partition(" (")[0] or "-"  # without the peer's words: see errors
+        level("delivered", extra={"delivery": claim.id, "to": self._name, "note": note})
 
     def _audit_message(self, output: Output, destination: Destination) -> str:
         address = destination.audit_address()
@@ -102,29 +107,27 @@ class DestinationWorker:
     def _file(self, output: Output) -> Path:
         return self._spool.path("outbox", output.file)
 
-    def _settle(self, claim: Delivery, error: NodeError) -> None:
+    def _settle(self, claim: Delivery, error: DeliveryError) -> None:
         """A failed try: later again, or never."""
-        retry = self._terms.delivery.retry
-        why = error.message if isinstance(error, DeliveryError) else str(error)  # without the peer's words: see errors
+        why, doubts = error.message, claim.doubts + isinstance(error, PeerDoubts)
         try:
-            if not self._is_worth_another_try(claim, error):
+            if not self._is_worth_another_try(claim, error, doubts):
                 self._store.deliveries.dead(claim, str(error))
                 _log.error("delivery dead", extra={"delivery": claim.id, "to": self._name, "why": why})
                 return
-            pause_s = retry.pause_s(claim.failures)
-            if isinstance(error, PeerUnreachable | PeerBusy) and not isinstance(error, PeerDoubts):
-                pause_s = self._store.destinations.failed(self._name, str(error), retry)
-            self._store.deliveries.fail(claim, str(error), delay_s=pause_s)
+            is_its_own = isinstance(error, PeerDoubts)
+            pause_s = self._terms.delivery.retry.pause_s(claim.doubts) if is_its_own else self._rest(str(error))
+            self._store.deliveries.fail(claim, str(error), delay_s=pause_s, doubts=doubts)
             extra = {"delivery": claim.id, "to": self._name, "why": why, "again_in_s": round(pause_s, 1)}
             _log.warning("delivery failed", extra=extra)
         except Fenced as fenced:
             _log.warning("fenced", extra={"why": fenced})
 
-    def _is_worth_another_try(self, claim: Delivery, error: NodeError) -> bool:
+    def _is_worth_another_try(self, claim: Delivery, error: DeliveryError, doubts: int) -> bool:
         if not error.retryable:
             return False
         if isinstance(error, PeerDoubts):
-            return claim.failures + 1 < TRIES_OF_A_DOUBTFUL_OBJECT
+            return doubts < TRIES_OF_A_DOUBTFUL_OBJECT
         return self._store.deliveries.age_s(claim) < self._terms.undelivered_s
 
 
@@ -135,5 +138,10 @@ def _awaits_commitment(destination: Destination, connection: Connection) -> bool
     return destination.commitment == "required" or connection.offers_commitment
 
 
-def _unreadable(error: OSError) -> str:
-    return f"the result cannot be read here: {error.strerror or type(error).__name__}"
+def _failure(error: NodeError | OSError) -> DeliveryError:
+    """What is wrong on this side passes, too: a certificate, a token, a disk."""
+    if isinstance(error, DeliveryError):
+        return error
+    if isinstance(error, NodeError):
+        return PeerUnreachable(str(error))
+    return PeerBusy(f"the result cannot be read here: {error.strerror or type(error).__name__}")

@@ -20,9 +20,14 @@ COMPRESSED = JPEGLSLossless
 _PLUGIN = "pyjpegls"
 
 
+def is_compressed(ds: Dataset) -> bool:
+    """Whether a data set of ours is not plain."""
+    return bool(ds.file_meta.TransferSyntaxUID == COMPRESSED)
+
+
 def make_plain(ds: Dataset) -> None:
     """Turn a data set of ours into Explicit VR Little Endian, in place. Raises Undecodable."""
-    if ds.file_meta.TransferSyntaxUID != COMPRESSED:
+    if not is_compressed(ds):
         return
     ds["PixelData"] = pixel_data(decode(ds).values)
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

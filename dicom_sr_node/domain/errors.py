@@ -13,6 +13,7 @@
   + Fenced               the work was taken over by somebody else; drop it
   + DeliveryError
     - PeerUnreachable    no connection, a rejected or broken association, a timeout (retryable)
+      . NothingAccepted  the peer accepts none of the SOP classes and transfer syntaxes that were offered (retryable)
     - PeerBusy           the peer answered that it cannot take the object now (retryable)
       . PeerDoubts       the peer answered a failure that may pass, but not for ever (retryable, a few times)
     - PeerRefused        the peer will never take this object
@@ -106,6 +107,10 @@ class PeerUnreachable(DeliveryError):
 
     retryable = True
     fate = "tried again, with growing pauses, for retention.undelivered_days; then dead"
+
+
+class NothingAccepted(PeerUnreachable):
+    """The peer accepts none of the SOP classes and transfer syntaxes that were offered."""
 
 
 class PeerBusy(DeliveryError):

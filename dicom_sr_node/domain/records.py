@@ -214,6 +214,8 @@ class Delivery:
     worker: str
     reason: str
     updated_at: float
+    since: float  # when it was queued of an output that was there, or last retried by hand; else 0
+    doubts: int  # answers since then that may pass, but not for ever
     commitment_id: int | None  # of the last request that asked the peer to commit to it
     commit_at: float  # when it is to be asked for next, while it is SENT
     commit_tries: int  # since it was last sent
@@ -244,9 +246,11 @@ class CommitmentRequest:
     id: int
     transaction_uid: str
     calling_ae: str
+    address: str  # from which it asked
     references: tuple[Reference, ...]
     attempt: int
     failures: int
+    since: float
 
 
 class Caller(NamedTuple):

@@ -70,7 +70,12 @@ def send_alarm(settings: Settings, news: ProblemChange) -> None:
         trouble = news.trouble
         about: dict[str, str | bool] = {"node": node, "kind": trouble.kind, "subject": trouble.subject}
         about |= {"over": news.is_over, "text": news.text(node)}
-        requests.post(alarms.webhook, data=json.dumps(about), headers=_JSON, timeout=_PATIENCE_S).raise_for_status()
+        answer = requests.post(
+            alarms.webhook, data=json.dumps(about), headers=_JSON, timeout=_PATIENCE_S, allow_redirects=False
+        )
+        answer.raise_for_status()
+        if answer.is_redirect:  # nobody else is told what goes on here
+            raise requests.HTTPError("it points elsewhere: put the final address into alarms.webhook", response=answer)
     if alarms.mail_to:
         mail = EmailMessage()
         mail["From"], mail["To"] = alarms.mail_from, ", ".join(alarms.mail_to)

@@ -13,7 +13,7 @@ from pynetdicom.sop_class import Verification
 from dicom_sr_node.config.destinations import Peer
 from dicom_sr_node.dicom import software, syntaxes
 from dicom_sr_node.dicom.statuses import SUCCESS, text
-from dicom_sr_node.domain.errors import PeerRefused, PeerUnreachable
+from dicom_sr_node.domain.errors import NothingAccepted, PeerRefused, PeerUnreachable
 from dicom_sr_node.network import guard, tls
 from dicom_sr_node.network.local_entity import LocalEntity
 
@@ -41,7 +41,9 @@ def association(
     handlers: Iterable[tuple[Any, ...]] = (),
     scp_of: str = "",
 ) -> Iterator[Association]:
-    """An association that is released at the end. Raises PeerUnreachable or PeerRefused, saying why there is none.
+    """An association that is released at the end. Raises PeerUnreachable, saying why there is none.
+
+    Why there is none is never the fault of what was to be sent over it.
 
     scp_of: a SOP class that we are the SCP of on it (PS3.7 D.3.3.4).
     """
@@ -73,7 +75,7 @@ def association(
         raise PeerUnreachable(f"{name_of(peer)} shows the certificate of somebody else")
     if 0 < assoc.acceptor.maximum_length < _SHORTEST_PDU:
         assoc.abort()
-        raise PeerRefused(f"{name_of(peer)} takes PDUs of {assoc.acceptor.maximum_length} bytes only")
+        raise PeerUnreachable(f"{name_of(peer)} takes PDUs of {assoc.acceptor.maximum_length} bytes only")
     try:
         yield assoc
     finally:
@@ -85,8 +87,8 @@ def echo(entity: LocalEntity, peer: Peer) -> None:
     """C-ECHO. Raises PeerUnreachable or PeerRefused."""
     with association(entity, peer, [(str(Verification), syntaxes.UNCOMPRESSED[1])]) as assoc:
         try:
-            with guard.exchange(assoc, C_ECHO):
-                answer = assoc.send_c_echo()
+            with guard.exchange(assoc, C_ECHO) as message_id:
+                answer = assoc.send_c_echo(msg_id=message_id)
         except (RuntimeError, OSError) as error:
             raise PeerUnreachable(f"the association with {name_of(peer)} broke: {error}") from error
         if "Status" not in answer:
@@ -102,15 +104,16 @@ def name_of(peer: Peer) -> str:
     return f"{peer.ae_title}@{peer.host}:{peer.port}"
 
 
-def _why_not(assoc: Association, peer: Peer) -> PeerUnreachable | PeerRefused:
+def _why_not(assoc: Association, peer: Peer) -> PeerUnreachable:
     answer = assoc.acceptor.primitive
     if assoc.is_rejected and answer is not None:
         source, reason = answer.result_source, answer.diagnostic
         why = _REJECTIONS.get((source, reason), f"source {source}, reason {reason}")
-        message = f"{name_of(peer)} rejected the association: {why}"
-        return PeerUnreachable(message) if answer.result == 2 or reason in (3, 7) else PeerRefused(message)
+        return PeerUnreachable(f"{name_of(peer)} rejected the association: {why}")
     if assoc.is_aborted and assoc.rejected_contexts:
-        return PeerRefused(f"{name_of(peer)} accepts none of the SOP classes and transfer syntaxes that were offered")
+        return NothingAccepted(
+            f"{name_of(peer)} accepts none of the SOP classes and transfer syntaxes that were offered"
+        )
     return PeerUnreachable(
         f"{name_of(peer)} at {peer.host}:{peer.port} does not answer: is it running, and is the port right?"
     )

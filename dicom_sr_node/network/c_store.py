@@ -22,8 +22,8 @@ def send(assoc: Association, ds: Dataset, peer: Peer) -> str:
     Raises DeliveryError: the peer does not have it.
     """
     try:
-        with guard.exchange(assoc, C_STORE):
-            answer = assoc.send_c_store(ds)
+        with guard.exchange(assoc, C_STORE, str(ds.SOPInstanceUID)) as message_id:
+            answer = assoc.send_c_store(ds, msg_id=message_id)
     except ValueError as error:  # no accepted context for this class and syntax, or it cannot be encoded in one
         raise PeerRefused(f"{name_of(peer)} takes no {_offer(ds)}: {error}") from error
     except (RuntimeError, OSError) as error:
@@ -32,7 +32,8 @@ def send(assoc: Association, ds: Dataset, peer: Peer) -> str:
         raise PeerUnreachable(f"the association with {name_of(peer)} broke, or no answer came in time")
     if not is_stored(answer.Status):
         raise error_for(answer.Status, str(answer.get("ErrorComment") or ""))
-    return "" if answer.Status == SUCCESS else text(answer.Status)
+    comment = str(answer.get("ErrorComment") or "")
+    return "" if answer.Status == SUCCESS else f"{text(answer.Status)}{comment and f' ({comment})'}"
 
 
 def accepts(assoc: Association, ds: Dataset) -> bool:

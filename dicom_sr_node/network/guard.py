@@ -40,6 +40,7 @@ _MOST_ASSOCIATE = 1 << 18  # 128 contexts with all transfer syntaxes are 100 kB
 _MOST_OTHER = 1 << 8  # rejection, release, abort: 4 bytes
 _MOST_COMMAND = 1 << 13
 _MOST_OTHER_DATA = 1 << 19  # a data set that is no image: the references of a storage commitment
+_MOST_MESSAGES = 0xFFFF  # Message IDs
 _MOST_WAITING = 2  # messages that a peer may send ahead of our answers
 _LOOK_S = 0.001  # how often it is looked whether there is room for one more
 _MOST_REPORTS = 16  # N-EVENT-REPORTs on one association: each gets a thread
@@ -78,16 +79,17 @@ def cut(assoc: Any) -> None:
 
 
 @contextmanager
-def exchange(assoc: Any, kind: type) -> Iterator[None]:
+def exchange(assoc: Any, kind: type, sop_instance_uid: str = "") -> Iterator[int]:
     """Around a request of ours: pynetdicom takes any message with a status for the answer, whatever it answers.
 
-    kind: the primitive of the service. Raises OSError for an answer to something else or one that makes no sense, and
+    Gives the Message ID for the request. kind: the primitive of the service; sop_instance_uid: what the request is
+    about, which an answer need not name. Raises OSError for an answer to something else or one that makes no sense, and
     what else pynetdicom raises of itself.
     """
     messages: Messages = assoc.dimse
-    messages.taken, messages.asking = None, True
+    messages.ask()
     try:
-        yield
+        yield messages.asked_id
     except (ValueError, RuntimeError, OSError, NodeError):
         raise
     except Exception as error:
@@ -95,10 +97,9 @@ def exchange(assoc: Any, kind: type) -> Iterator[None]:
         raise ConnectionAbortedError(f"an answer that makes no sense: {log.kind_of(error)}") from error
     finally:
         messages.asking = False
-    answer = messages.taken
-    if answer is not None and (type(answer) is not kind or getattr(answer, "MessageIDBeingRespondedTo", None) is None):
+    if why := messages.why_no_answer(kind, sop_instance_uid):
         cut(assoc)
-        raise ConnectionAbortedError(f"{type(answer).__name__} is no answer to {kind.__name__}")
+        raise ConnectionAbortedError(why)
 
 
 def set_options(connection: socket.socket, limits: Limits) -> None:
@@ -305,7 +306,8 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom's type
         self._limits, self._sink = limits, sink
         self._started, self._bytes, self._reports = 0.0, 0, 0
         self._open: list[Bounded] = []  # data sets that nobody has looked at yet
-        self.taken: Any = None  # the message that was last taken off the queue
+        self.asked_id = 0  # the Message ID of our last request
+        self._answers: list[Any] = []  # to it: the first of another request, and the last
         self.progress_at = time.monotonic()  # when a whole PDU was last read
         self.serving = False  # one of our handlers is at work for the peer
         self.asking = False  # an answer, or many, to a request of ours is awaited
@@ -324,8 +326,27 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom's type
         if self.asking and not block:
             return None, None
         message: tuple[int | None, Any] = super().get_msg(block)
-        self.taken = message[1]
+        if self.asking and message[1] is not None:
+            self._answers = [*(answer for answer in self._answers if self._is_of_another(answer)), message[1]]
         return message
+
+    def ask(self) -> None:
+        """A request of ours follows, with a Message ID that was not used for a long time (PS3.7 9.3)."""
+        self.asked_id = self.asked_id % _MOST_MESSAGES + 1
+        self._answers, self.asking = [], True
+
+    def why_no_answer(self, kind: type, sop_instance_uid: str) -> str:
+        """What is wrong with what came after `ask`, or nothing."""
+        for answer in self._answers:
+            if type(answer) is not kind or self._is_of_another(answer):
+                return f"{type(answer).__name__} is no answer to {kind.__name__} {self.asked_id}"
+            about = getattr(answer, "AffectedSOPInstanceUID", None)
+            if sop_instance_uid and about and about != sop_instance_uid:
+                return "an answer about another SOP instance"
+        return ""
+
+    def _is_of_another(self, answer: Any) -> bool:
+        return getattr(answer, "MessageIDBeingRespondedTo", None) != self.asked_id
 
     def receive_primitive(self, primitive: Any) -> None:
         """One P-DATA of the message in hand."""

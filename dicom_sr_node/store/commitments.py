@@ -13,6 +13,7 @@ from dicom_sr_node.domain.records import CommitmentRequest, JobState, Reference
 from dicom_sr_node.store import leases
 from dicom_sr_node.store.engine import now, reading
 from dicom_sr_node.store.journal import journal
+from dicom_sr_node.store.outputs import queued_at
 from dicom_sr_node.store.tables import asked, commitment, delivery, job, output
 
 MOST_REFERENCES = 100  # in one request
@@ -31,16 +32,17 @@ class Commitments:
     ) -> list[Reference]:
         """Commit a new request before it is sent; returns what it is about, or nothing if nothing is due.
 
-        It is made anew unless `sent` is called within `wait_s`. What was asked for too often ends here: done if
-        commitment is optional; dead if it is `required` and the peer will not be asked, or has not reported in time.
+        It is made anew unless `sent` is called within `wait_s`. What was asked for too often, or waited `patience_s`
+        since it was stored, ends here: done if commitment is optional; dead if it is `required`.
         """
         clock = now(self._engine)
         due = (
             select(
                 delivery.c.id,
                 delivery.c.commit_tries,
+                delivery.c.commitment_id,
                 delivery.c.reason,
-                (clock - output.c.created_at).label("age_s"),
+                (clock - queued_at()).label("waited_s"),
                 output.c.sop_class_uid,
                 output.c.sop_instance_uid,
             )
@@ -60,8 +62,8 @@ class Commitments:
                 return []
             awaited = []
             for row in rows:
-                still_hopes = required and row.reason == _ASKED and row.age_s < patience_s
-                if row.commit_tries < MOST_TRIES or still_hopes:
+                still_hopes = row.commit_tries < MOST_TRIES or (required and row.reason == _ASKED)
+                if row.commitment_id is None or (still_hopes and row.waited_s < patience_s):
                     awaited.append(row)
                 else:
                     reason = f"no commitment after {row.commit_tries} requests; the last: {row.reason}"
@@ -84,7 +86,7 @@ class Commitments:
 
     def sent(self, transaction_uid: str, wait_s: float) -> None:
         """The peer has taken the request; its report is awaited for so long."""
-        self.postpone(transaction_uid, _ASKED, wait_s)
+        self.postpone(transaction_uid, _ASKED, wait_s, counts=True)
 
     def give_up(self, transaction_uid: str, reason: str) -> None:
         """The peer does not take such requests from us, and need not: what it stored is done."""
@@ -97,12 +99,12 @@ class Commitments:
             for delivery_id in connection.scalars(deliveries).all():
                 _end(connection, delivery_id, JobState.DONE, f"stored; {reason}")
 
-    def postpone(self, transaction_uid: str, reason: str, delay_s: float) -> None:
-        """The request has come to nothing yet: make another one later."""
+    def postpone(self, transaction_uid: str, reason: str, delay_s: float, *, counts: bool) -> None:
+        """The request has come to nothing yet: make another one later. counts: the peer was asked, or refused it."""
         request = select(commitment.c.id).where(commitment.c.transaction_uid == transaction_uid).scalar_subquery()
         values = {
             "commit_at": now(self._engine) + delay_s,
-            "commit_tries": delivery.c.commit_tries + 1,
+            "commit_tries": delivery.c.commit_tries + int(counts),
             "reason": leases.storable(reason),
         }
         is_awaited = (delivery.c.commitment_id == request) & (delivery.c.state == JobState.SENT)
@@ -182,11 +184,15 @@ class InboundRequests:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def add(self, transaction_uid: str, calling_ae: str, references: Sequence[Reference], delay_s: float) -> bool:
+    def add(
+        self, transaction_uid: str, calling_ae: str, address: str, references: Sequence[Reference], delay_s: float
+    ) -> bool:
         """A request; False if this transaction is already known. Its report leaves after so long."""
         row = {
             "transaction_uid": transaction_uid,
             "calling_ae": leases.storable(calling_ae),
+            "address": address[:64],
+            "since": now(self._engine),
             "references": json.dumps([asdict(reference) for reference in references]),
             "run_at": now(self._engine) + delay_s,
             "updated_at": now(self._engine),
@@ -210,7 +216,7 @@ class InboundRequests:
         if row is None:
             return None
         references = tuple(Reference(**reference) for reference in json.loads(row["references"]))
-        names = ("id", "transaction_uid", "calling_ae", "attempt", "failures")
+        names = ("id", "transaction_uid", "calling_ae", "address", "attempt", "failures", "since")
         return CommitmentRequest(**{name: row[name] for name in names}, references=references)
 
     def release(self, worker: str) -> int:
@@ -226,6 +232,11 @@ class InboundRequests:
         """The peer will never have it."""
         with self._engine.begin() as connection:
             leases.write(connection, asked, claim.id, claim.attempt, state=JobState.DEAD, reason=reason)
+
+    def age_s(self, claim: CommitmentRequest) -> float:
+        """How long ago the peer asked."""
+        with reading(self._engine) as connection:
+            return float(connection.execute(select(now(self._engine) - claim.since)).scalar_one())
 
     def fail(self, claim: CommitmentRequest, reason: str, *, delay_s: float) -> None:
         """Report later."""

@@ -88,7 +88,13 @@ class Jobs:
                 row = {"output_id": output_id, "numbers": json.dumps(kept.compared)}
                 connection.execute(insert(comparison).values(**row))
         for name in new:
-            way = {"output_id": output_id, "destination": name, "run_at": clock, "updated_at": clock}
+            way = {
+                "output_id": output_id,
+                "destination": name,
+                "run_at": clock,
+                "updated_at": clock,
+                "since": clock if same else 0.0,
+            }
             connection.execute(insert(delivery).values(**way, **leases.NEW, priority=claim.priority))
         journal(connection, claim.instance_id, "done", text)
         return is_needed

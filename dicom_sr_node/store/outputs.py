@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, case, func, select, update
+from sqlalchemy.sql.elements import ColumnElement
 
 from dicom_sr_node.domain.errors import NotFound
 from dicom_sr_node.domain.records import Delivery, JobState, Output
@@ -44,6 +45,11 @@ class Outputs:
         if row is None:
             raise NotFound(missing)
         return Output(**row)
+
+
+def queued_at() -> ColumnElement[float]:
+    """When a delivery was queued, or last retried by hand."""
+    return case((delivery.c.since > output.c.created_at, delivery.c.since), else_=output.c.created_at)
 
 
 class Deliveries:
@@ -89,15 +95,16 @@ class Deliveries:
         """The destination will never take it."""
         self._write(claim, "delivery dead", f"to {claim.destination}: {reason}", state=JobState.DEAD, reason=reason)
 
-    def fail(self, claim: Delivery, reason: str, *, delay_s: float) -> None:
-        """Try again later."""
-        values: dict[str, Any] = {"state": JobState.READY, "failures": claim.failures + 1}
+    def fail(self, claim: Delivery, reason: str, *, delay_s: float, doubts: int = 0) -> None:
+        """Try again later. doubts: how often the destination did not want the object."""
+        values: dict[str, Any] = {"state": JobState.READY, "failures": claim.failures + 1, "doubts": doubts}
         values["run_at"] = now(self._engine) + delay_s
         self._write(claim, "delivery failed", f"to {claim.destination}: {reason}", reason=reason, **values)
 
     def age_s(self, claim: Delivery) -> float:
-        """How long ago the object was made."""
-        statement = select(now(self._engine) - output.c.created_at).where(output.c.id == claim.output_id)
+        """How long ago it was queued, or last retried by hand."""
+        statement = select(now(self._engine) - queued_at()).join(output, output.c.id == delivery.c.output_id)
+        statement = statement.where(delivery.c.id == claim.id)
         with reading(self._engine) as connection:
             return float(connection.execute(statement).scalar_one())
 
@@ -119,7 +126,8 @@ class Deliveries:
         clock = now(self._engine)
         outputs = select(output.c.id).where(output.c.job_id == job_id, output.c.purged_at == 0)
         where = delivery.c.output_id.in_(outputs) & delivery.c.state.in_(states)
-        values = {"state": JobState.READY, "failures": 0, "commit_tries": 0, "run_at": clock, "updated_at": clock}
+        fresh = {"failures": 0, "doubts": 0, "commit_tries": 0, "since": clock}
+        values = {"state": JobState.READY, "run_at": clock, "updated_at": clock, **fresh}
         with self._engine.begin() as connection:
             changed = update(delivery).where(where).values(**values).returning(delivery.c.destination)
             destinations = list(connection.scalars(changed))

@@ -117,6 +117,8 @@ delivery = Table(
     Column("output_id", ForeignKey("output.id"), nullable=False),
     Column("destination", String(64), nullable=False),
     *_leased(),
+    Column("since", Float, nullable=False, server_default="0"),
+    Column("doubts", Integer, nullable=False, server_default="0"),
     Column("commitment_id", ForeignKey("commitment.id"), index=True),
     Column("commit_at", Float, nullable=False, server_default="0"),
     Column("commit_tries", Integer, nullable=False, server_default="0"),
@@ -142,6 +144,8 @@ asked = Table(  # requests of peers to us
     Column("calling_ae", String(16), nullable=False),
     Column("references", Text, nullable=False),
     *_leased(),
+    Column("address", String(64), nullable=False, server_default=""),
+    Column("since", Float, nullable=False, server_default="0"),
     UniqueConstraint("transaction_uid", "calling_ae"),
     Index(None, "state", "priority", "run_at", "id"),
 )

@@ -111,8 +111,8 @@ def _move(assoc: Association, to: str, series: Series) -> Moved:
     last: Any = None
     sent = 0  # as far as any answer has counted: the last one of some archives says nothing
     try:
-        with guard.exchange(assoc, C_MOVE):
-            for status, _ in assoc.send_c_move(query, to, _MOVE[0]):
+        with guard.exchange(assoc, C_MOVE) as message_id:
+            for status, _ in assoc.send_c_move(query, to, _MOVE[0], msg_id=message_id):
                 last = status
                 sent = max(sent, int(status.get("NumberOfCompletedSuboperations") or 0))
     except (RuntimeError, ValueError, OSError) as error:
@@ -129,8 +129,8 @@ def _move(assoc: Association, to: str, series: Series) -> Moved:
 def _ask(assoc: Association, query: Dataset) -> list[Dataset]:
     answers: list[Dataset] = []
     try:
-        with guard.exchange(assoc, C_FIND):
-            for status, answer in assoc.send_c_find(query, _FIND[0]):
+        with guard.exchange(assoc, C_FIND) as message_id:
+            for status, answer in assoc.send_c_find(query, _FIND[0], msg_id=message_id):
                 if "Status" not in status:
                     who = assoc.requestor.ae_title.strip()
                     raise PeerUnreachable(f"asked what it has, the peer gave no answer: may {who} query there?")

@@ -93,6 +93,28 @@ def test_a_peer_that_never_reports_is_asked_again_under_a_new_uid_for_as_long_as
     assert len(pacs.uids) == 1  # and never sent twice
 
 
+def test_a_peer_that_is_away_when_it_is_to_commit_kills_nothing(node: Node, outbox: Outbox) -> None:
+    outbox.put(1, "ARCHIVE")
+    lane = outbox.worker("ARCHIVE")
+    with started(archive(node, "same")) as pacs:
+        pacs.commits_after(4)  # it breaks each association over which it is asked
+        for _ in range(4):
+            lane.step(NEVER)
+            outbox.due()
+        assert outbox.states("ARCHIVE") == {"sent": 1}
+    pauses = []
+    for _ in range(6):
+        lane.step(NEVER)
+        assert not lane.step(NEVER)  # the destination rests, and nothing asks it
+        pauses.append(outbox.store.destinations.ls()["ARCHIVE"]["again_in_s"])
+        outbox.due()
+    assert outbox.states("ARCHIVE") == {"sent": 1}
+    assert pauses[-1] > pauses[0]
+    with started(archive(node, "same")):
+        lane.step(NEVER)
+        wait_until(lambda: outbox.states("ARCHIVE") == {"done": 1}, 20, "the report")
+
+
 def test_where_commitment_is_optional_silence_ends_after_three_requests(node: Node, outbox: Outbox) -> None:
     node.change('commitment = "required"', 'commitment = "optional"')
     outbox.settings = node.settings
@@ -256,7 +278,8 @@ def test_a_modality_that_has_left_gets_it_in_reverse(
     have = stored(node, 1, tmp_path)
     assert modality.ask("1.2.7.2", have) == 0x0000
     policy = CommitmentPolicy(outbox.store.inbound_requests, outbox.store.instances, outbox.spool)
-    reporter = CommitmentReporter(local_entity(node.settings), node.settings.peers, policy, "d")
+    fares = outbox.store.destinations
+    reporter = CommitmentReporter(local_entity(node.settings), node.settings.peers, policy, fares, "d", 3600)
     outbox.due()
     assert reporter.report()  # nobody listens yet: later again
     assert modality.reports == []

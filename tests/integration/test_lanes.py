@@ -11,7 +11,9 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
+from pynetdicom import AE, evt
 from pynetdicom.dsutils import encode
 from sqlalchemy import update
 from support.archive import Archive
@@ -19,6 +21,8 @@ from support.images import image, save
 from support.node import Node, Outbox
 from support.tools import free_port, started, wait_until
 
+from dicom_sr_node.derive import encoding
+from dicom_sr_node.dicom import syntaxes
 from dicom_sr_node.domain.records import FOLDER, JobState, Priority
 from dicom_sr_node.store import tables
 
@@ -84,6 +88,107 @@ def test_an_object_that_is_refused_does_not_hold_up_the_next_one(outbox: Outbox)
         lane.step(NEVER)
         assert pacs.uids == [second.SOPInstanceUID]
     assert outbox.states("ARCHIVE") == {"dead": 1, "done": 1}
+
+
+@pytest.mark.parametrize("answer", [(1, 1, 1), (1, 1, 7), (1, 2, 1), (1, 3, 2), (2, 3, 1)])
+def test_a_rejected_association_is_no_fault_of_what_waits(outbox: Outbox, answer: tuple[int, int, int]) -> None:
+    for number in range(6):
+        outbox.put(number, "ARCHIVE")
+    with started(archive(outbox)) as pacs:
+        pacs.rejects = answer
+        lane = outbox.worker("ARCHIVE")
+        for _ in range(4):
+            lane.step(NEVER)
+            assert rest_s(outbox) > 20
+            outbox.due()
+        assert outbox.states("ARCHIVE") == {"ready": 6}
+        assert "rejected the association" in outbox.store.destinations.ls()["ARCHIVE"]["reason"]
+        pacs.rejects = None
+        lane.step(NEVER)
+        assert len(pacs.uids) == 6
+    assert outbox.states("ARCHIVE") == {"done": 6}
+
+
+def test_an_archive_that_accepts_no_class_of_ours_is_given_a_rest(outbox: Outbox) -> None:
+    outbox.put(1, "ARCHIVE")
+    ae = AE(ae_title="ARCHIVE")
+    ae.add_supported_context("1.2.840.10008.5.1.4.1.1.4")  # MR
+    server = ae.start_server(("127.0.0.1", outbox.settings.peers["ARCHIVE"].port), block=False)
+    lane = outbox.worker("ARCHIVE")
+    for _ in range(4):
+        lane.step(NEVER)
+        outbox.due()
+    server.shutdown()
+    assert outbox.states("ARCHIVE") == {"ready": 1}
+    with started(archive(outbox)):
+        lane.step(NEVER)
+    assert outbox.states("ARCHIVE") == {"done": 1}
+
+
+@pytest.mark.parametrize("says", [{"AffectedSOPInstanceUID": "1.2.3"}, {"MessageIDBeingRespondedTo": 77}])
+def test_an_answer_about_something_else_makes_no_delivery_done(outbox: Outbox, says: dict[str, object]) -> None:
+    outbox.put(1, "ARCHIVE")
+    with started(archive(outbox)) as pacs:
+        pacs.says = says
+        lane = outbox.worker("ARCHIVE")
+        lane.step(NEVER)
+        assert outbox.states("ARCHIVE") == {"ready": 1}
+        pacs.says = {"AffectedSOPInstanceUID": outbox.store.outputs.get(1).sop_instance_uid}
+        outbox.due()
+        lane.step(NEVER)
+    assert outbox.states("ARCHIVE") == {"done": 1}
+
+
+def test_each_request_of_an_association_has_a_message_id_of_its_own(outbox: Outbox) -> None:
+    """Or a late answer to the one before could pass for the answer to this one."""
+    for number in range(3):
+        outbox.put(number, "ARCHIVE")
+    numbers: list[int] = []
+
+    def store(event: evt.Event) -> int:
+        numbers.append(event.message_id)
+        return 0x0000
+
+    with started(archive(outbox)) as pacs:
+        pacs._server.bind(evt.EVT_C_STORE, store)
+        outbox.worker("ARCHIVE").step(NEVER)
+    assert numbers == [1, 2, 3]
+
+
+def test_failures_of_the_peer_do_not_count_as_doubts_about_the_object(outbox: Outbox) -> None:
+    outbox.put(1, "ARCHIVE")
+    lane = outbox.worker("ARCHIVE")
+    for _ in range(4):  # away
+        lane.step(NEVER)
+        outbox.due()
+    with started(archive(outbox, 0xC000, 0x0110)):
+        for _ in range(3):
+            lane.step(NEVER)
+            outbox.due()
+    assert outbox.states("ARCHIVE") == {"done": 1}
+
+
+def test_an_archive_that_cannot_use_jpeg_ls_gets_the_last_try_plain(outbox: Outbox) -> None:
+    outbox.put(1, "ARCHIVE")
+    compress(outbox)
+    with started(Archive(outbox.settings.peers["ARCHIVE"].port, syntaxes_taken=syntaxes.ACCEPTED)) as pacs:
+        pacs.cannot_use = JPEGLSLossless
+        lane = outbox.worker("ARCHIVE")
+        for _ in range(2):
+            lane.step(NEVER)
+            (way,) = outbox.store.deliveries.of_output(1)
+            assert "sent in JPEG-LS Lossless Image Compression: see `compression`" in way.reason
+            outbox.due()
+        lane.step(NEVER)
+        assert [ds.file_meta.TransferSyntaxUID for ds in pacs.received] == [ExplicitVRLittleEndian]
+    assert outbox.states("ARCHIVE") == {"done": 1}
+
+
+def compress(outbox: Outbox) -> None:
+    """The result as a worker would have kept it."""
+    output = outbox.store.outputs.get(1)
+    path = outbox.spool.path("outbox", output.file)
+    path.write_bytes(encoding.compressed(dcmread(path)))
 
 
 def test_what_no_peer_took_for_too_long_is_dead_and_can_be_sent_by_hand(outbox: Outbox) -> None:

@@ -64,9 +64,13 @@ def test_a_result_reaches_orthanc_by_stow_and_holds_its_promises(orthanc: Orthan
 class Service:
     """An archive that answers each POST with a status and a document, and remembers what it was shown."""
 
-    def __init__(self, status: int, answer: dict[str, object] | str, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, status: int, answer: dict[str, object] | str, tls: ssl.SSLContext | None = None, location: str = ""
+    ) -> None:
+        """location: where it points to. has: the SOP Instance UID that it finds when it is searched."""
         shown: list[str | None] = []
-        self.shown = shown
+        self.shown, self.status, self.has = shown, status, ""
+        service = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -77,15 +81,21 @@ class Service:
                 else:
                     self.rfile.read(int(self.headers["Content-Length"]))
                 body = (answer if isinstance(answer, str) else json.dumps(answer)).encode()
-                self.send_response(status)
+                self.send_response(service.status)
+                if location:
+                    self.send_header("Location", location)
                 self.send_header("Content-Type", "application/dicom+json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
 
             def do_GET(self) -> None:
-                self.send_response(204)
+                body = json.dumps([{"00080018": {"vr": "UI", "Value": [service.has]}}]).encode()
+                self.send_response(200 if service.has else 204)
+                self.send_header("Content-Length", str(len(body) if service.has else 0))
                 self.end_headers()
+                if service.has:
+                    self.wfile.write(body)
 
             def log_message(self, *arguments: object) -> None:
                 """Quiet."""
@@ -110,12 +120,25 @@ def failed(reason: int) -> dict[str, object]:
     return {"00081198": {"vr": "SQ", "Value": [item]}}
 
 
+XML_DUPLICATE = """<?xml version="1.0"?><NativeDicomModel><DicomAttribute tag="00081198" vr="SQ"><Item number="1">
+<DicomAttribute tag="00081197" vr="US"><Value number="1">273</Value></DicomAttribute></Item></DicomAttribute>
+</NativeDicomModel>"""
+
+
 @pytest.mark.parametrize(
     ("status", "answer", "state", "told"),
     [
         (202, failed(0xA900), "dead", "0xA900"),
-        (409, failed(0xA900), "dead", "answered 409"),
-        (409, failed(0x0111), "dead", "answered 409"),
+        (409, failed(0xA900), "dead", "0xA900"),
+        (409, failed(0x0111), "done", "0x0111"),
+        (409, failed(45070), "done", "duplicate"),
+        (409, failed(0xA700), "ready", "0xA700"),
+        (409, failed(0x0110), "ready", "0x0110"),
+        (409, failed(0xB00F), "ready", "has not stored"),
+        (409, {}, "ready", "answered 409, and not why"),
+        (409, XML_DUPLICATE, "done", "0x0111"),
+        (202, failed(0xC000), "ready", "0xC000"),
+        (413, {}, "dead", "client_max_body_size"),
         (202, failed(0x0111), "done", "0x0111"),
         (200, {}, "ready", "does not say that it has stored"),
         (200, "<html>", "ready", "makes no sense"),
@@ -138,6 +161,37 @@ def test_only_an_answer_that_says_stored_makes_a_delivery_done(
         assert outbox.states("CLOUD") == {state: 1}
         assert told in outbox.store.deliveries.of_output(1)[0].reason
         assert set(service.shown) == {"Bearer abc"}
+        outbox.close()
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_nobody_but_the_archive_that_is_configured_gets_an_image(tmp_path: Path, status: int) -> None:
+    with started(Service(200, {})) as elsewhere:
+        there = f"http://me:secret@127.0.0.1:{elsewhere.port}/else?key=secret"
+        with started(Service(status, {}, location=there)) as service:
+            outbox = Outbox.of(Node.configure(tmp_path, more=section(service.port)).settings)
+            outbox.put(1, "CLOUD")
+            outbox.worker("CLOUD").step(NEVER)
+            (way,) = outbox.store.deliveries.of_output(1)
+            assert f"answered {status}: it points to http://127.0.0.1:{elsewhere.port}/else;" in way.reason
+            assert "secret" not in way.reason
+            assert way.state == JobState.READY
+            outbox.close()
+        assert elsewhere.shown == []
+
+
+def test_a_lost_answer_is_looked_for(tmp_path: Path) -> None:
+    """The archive stored it, but a proxy answered 504; after that the archive says 409, and not why."""
+    with started(Service(504, "")) as service:
+        outbox = Outbox.of(Node.configure(tmp_path, more=section(service.port)).settings)
+        result = outbox.put(1, "CLOUD")
+        lane = outbox.worker("CLOUD")
+        lane.step(NEVER)
+        assert outbox.states("CLOUD") == {"ready": 1}
+        service.status, service.has = 409, str(result.SOPInstanceUID)
+        outbox.due()
+        lane.step(NEVER)
+        assert outbox.states("CLOUD") == {"done": 1}
         outbox.close()
 
 

@@ -35,7 +35,7 @@ class Faulty(Archive):
         self._luck = random.Random(1)
         self.calm = False
 
-    def _store(self, event: evt.Event) -> int:
+    def _store(self, event: evt.Event) -> int | Dataset:
         luck = 1.0 if self.calm else self._luck.random()
         if luck < 0.08:
             return 0xA700

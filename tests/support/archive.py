@@ -19,7 +19,9 @@ class Archive:
     """A scripted PACS: answers each C-STORE with the next status of its script, then with success.
 
     commits: whether it offers storage commitment, and how it reports: on the `same` association, in `reverse` to a
-    port, or `never`. lost: SOP Instance UIDs that it denies to have.
+    port, or `never`. lost: SOP Instance UIDs that it denies to have. rejects: result, source and reason of its answer
+    to each association, while it is set. says: elements that it puts into its answers to C-STORE. cannot_use: a
+    transfer syntax that it accepts, and then refuses each object in.
     """
 
     def __init__(
@@ -34,6 +36,10 @@ class Archive:
         self.script = list(script)
         self.commits, self.reverse_port = commits, reverse_port
         self.lost: list[str] = []
+        self.rejects: tuple[int, int, int] | None = None
+        self.says: dict[str, object] = {}
+        self.cannot_use = ""
+        self._breaks = 0
         self.asked: list[Dataset] = []
         self.syntaxes_taken = list(syntaxes_taken) or syntaxes.UNCOMPRESSED
         self.received: list[Dataset] = []
@@ -50,7 +56,11 @@ class Archive:
         ae.add_supported_context("1.2.840.10008.1.1")
         if self.commits:
             ae.add_supported_context(wire.SOP_CLASS, scu_role=True, scp_role=True)
-        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._commit)]
+        handlers = [
+            (evt.EVT_REQUESTED, self._requested),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_N_ACTION, self._commit),
+        ]
         self._server = ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
         return self
 
@@ -59,7 +69,15 @@ class Archive:
             self._server.shutdown()
             self._server = None
 
+    def commits_after(self, requests: int) -> None:
+        """So many associations break when it is asked to commit."""
+        self._breaks = requests
+
     def _commit(self, event: evt.Event) -> tuple[int, None]:
+        if self._breaks:
+            self._breaks -= 1
+            event.assoc.abort()
+            return 0x0110, None
         self.asked.append(event.action_information)
         request = wire.CommitmentAction.read(event.action_information)
         failed = {ref: 0x0112 for ref in request.references if ref.sop_instance_uid in self.lost}
@@ -88,8 +106,21 @@ class Archive:
         assoc.release()
         return int(answer.Status)
 
-    def _store(self, event: evt.Event) -> int:
+    def _requested(self, event: evt.Event) -> None:
+        if self.rejects is not None:
+            event.assoc.acse.send_reject(*self.rejects)
+            event.assoc.kill()
+
+    def _store(self, event: evt.Event) -> int | Dataset:
         status = self.script.pop(0) if self.script else 0x0000
+        if event.file_meta.TransferSyntaxUID == self.cannot_use:
+            return 0xC000
+        if self.says:
+            answer = Dataset()
+            answer.Status = status
+            for keyword, value in self.says.items():
+                setattr(answer, keyword, value)
+            return answer
         if status in (0x0000, 0xB000):
             ds = event.dataset
             ds.file_meta = event.file_meta

@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from pydicom import Dataset
+
 from dicom_sr_node.commitment.scu import CommitmentScu
+from dicom_sr_node.derive import encoding
 from dicom_sr_node.domain.diagnosis import Diagnosis
+from dicom_sr_node.domain.errors import DeliveryError, PeerDoubts, PeerRefused
 from dicom_sr_node.domain.records import Output
 from dicom_sr_node.network.local_entity import LocalEntity
 from dicom_sr_node.store.commitments import Commitments
@@ -47,10 +51,11 @@ class Connection(Protocol):
     def offers_commitment(self) -> bool:
         """Whether the destination will say once more, later, that it has what it took."""
 
-    def send(self, output: Output, path: Path) -> str:
+    def send(self, output: Output, path: Path, *, plain: bool) -> str:
         """One derived object, and its file; returns a warning of the destination or nothing.
 
-        Raises DeliveryError: the destination does not have it.
+        plain: without any compression, for the destination did not take it with one. Raises DeliveryError: the
+        destination does not have it.
         """
 
 
@@ -75,3 +80,11 @@ class Destination(Protocol):
 
     def audit_address(self) -> tuple[str, str] | None:
         """(name, network address) for the audit trail; None: what goes there leaves no machine."""
+
+
+def blamed(error: PeerRefused | PeerDoubts, ds: Dataset) -> DeliveryError:
+    """What a destination says of a compressed object may be about its compression: it is tried without."""
+    if not encoding.is_compressed(ds):
+        return error
+    syntax = ds.file_meta.TransferSyntaxUID.name
+    return PeerDoubts(f"{error.message}; it was sent in {syntax}: see `compression` of this destination", error.comment)

@@ -10,20 +10,21 @@ from pathlib import Path
 
 from pydicom.uid import EnhancedSRStorage, SecondaryCaptureImageStorage, generate_uid
 from pynetdicom import Association
+from pynetdicom.dimse_primitives import N_ACTION
 
 from dicom_sr_node.commitment import wire
 from dicom_sr_node.commitment.scu import CommitmentScu
 from dicom_sr_node.commitment.wire import REQUEST, SOP_CLASS, SOP_INSTANCE, CommitmentAction
 from dicom_sr_node.config.destinations import Peer
-from dicom_sr_node.deliver.destinations.base import Commitment, Connection, Description, Surroundings
+from dicom_sr_node.deliver.destinations.base import Commitment, Connection, Description, Surroundings, blamed
 from dicom_sr_node.derive import encoding
 from dicom_sr_node.dicom import header, sop_kinds, syntaxes
 from dicom_sr_node.dicom.sop_kinds import KINDS
 from dicom_sr_node.dicom.statuses import SUCCESS
 from dicom_sr_node.domain.diagnosis import Diagnosis, Verdict
-from dicom_sr_node.domain.errors import DeliveryError, NodeError, PeerUnreachable
+from dicom_sr_node.domain.errors import DeliveryError, NodeError, PeerDoubts, PeerRefused, PeerUnreachable
 from dicom_sr_node.domain.records import Output, Reference
-from dicom_sr_node.network import associations, c_store
+from dicom_sr_node.network import associations, c_store, guard
 from dicom_sr_node.network.associations import Context
 from dicom_sr_node.store.commitments import Commitments
 
@@ -123,7 +124,10 @@ class Dimse:
 
         def ask() -> None:
             with associations.association(self._node.entity, self._peer, [wire.CONTEXT]) as assoc:
-                answer, _ = assoc.send_n_action(nobody.data_set(), REQUEST, SOP_CLASS, SOP_INSTANCE)
+                with guard.exchange(assoc, N_ACTION) as message_id:
+                    answer, _ = assoc.send_n_action(
+                        nobody.data_set(), REQUEST, SOP_CLASS, SOP_INSTANCE, msg_id=message_id
+                    )
                 if "Status" not in answer or answer.Status != SUCCESS:
                     raise PeerUnreachable(f"it refuses the request: {answer.get('Status', 'no answer')}")
 
@@ -150,12 +154,15 @@ class _Connection:
     def offers_commitment(self) -> bool:
         return any(context.abstract_syntax == SOP_CLASS for context in self._assoc.accepted_contexts)
 
-    def send(self, output: Output, path: Path) -> str:
-        """A file in our own compression goes out plain where the peer did not accept that."""
+    def send(self, output: Output, path: Path, *, plain: bool) -> str:
+        """A file in our own compression goes out plain where the peer did not accept that, or could not use it."""
         ds = header.read(path)
-        if ds.file_meta.TransferSyntaxUID == encoding.COMPRESSED and not c_store.accepts(self._assoc, ds):
+        if encoding.is_compressed(ds) and (plain or not c_store.accepts(self._assoc, ds)):
             encoding.make_plain(ds)
-        return c_store.send(self._assoc, ds, self._peer)
+        try:
+            return c_store.send(self._assoc, ds, self._peer)
+        except (PeerRefused, PeerDoubts) as error:
+            raise blamed(error, ds) from error
 
 
 def _try(act: Callable[[], None]) -> str | None:

@@ -39,7 +39,7 @@ class Folder:
         """It is its own connection."""
         return nullcontext(self)
 
-    def send(self, output: Output, path: Path) -> str:
+    def send(self, output: Output, path: Path, *, plain: bool) -> str:
         """Write durably; sending again replaces the file by the same bytes. Raises PeerBusy: the disk may come back."""
         target = self._folder / output.series_uid / f"{output.sop_instance_uid}.dcm"
         try:

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import requests
 from dicomweb_client.api import DICOMwebClient
 from pydicom import Dataset
 
 from dicom_sr_node.commitment.scu import CommitmentScu
-from dicom_sr_node.commitment.wire import PROCESSING_FAILURE
 from dicom_sr_node.config.destinations import Dicomweb
-from dicom_sr_node.deliver.destinations.base import Commitment, Connection, Description, Surroundings
+from dicom_sr_node.deliver.destinations.base import Commitment, Connection, Description, Surroundings, blamed
+from dicom_sr_node.deliver.destinations.stow_answer import StowAnswer
 from dicom_sr_node.derive import encoding
 from dicom_sr_node.dicom import header
-from dicom_sr_node.dicom.statuses import error_for, is_stored, text
+from dicom_sr_node.dicom.statuses import DUPLICATE, text
 from dicom_sr_node.domain.diagnosis import Diagnosis, Verdict
-from dicom_sr_node.domain.errors import ConfigRefused, NodeError, PeerBusy, PeerRefused, PeerUnreachable
+from dicom_sr_node.domain.errors import (
+    ConfigRefused,
+    DeliveryError,
+    NodeError,
+    PeerBusy,
+    PeerDoubts,
+    PeerRefused,
+    PeerUnreachable,
+    Unreadable,
+)
 from dicom_sr_node.domain.records import Output
+from dicom_sr_node.network import addresses
 from dicom_sr_node.network.local_entity import LocalEntity
 from dicom_sr_node.store.commitments import Commitments
 
+_CONFLICT = 409
 _PASSES = {401: "it wants other credentials: check token_file", 403: "it does not allow this: check what the token may"}
 
 
@@ -37,8 +49,8 @@ class StowRs:
     @contextmanager
     def open(self) -> Iterator[Connection]:
         """A client with the token or the certificate of this node. Raises ConfigRefused."""
-        with _client(self._entity, self._section) as client:
-            yield _Session(client, self._section)
+        with _client(self._entity, self._section) as (client, session):
+            yield _Session(client, session, self._section)
 
     def check(self, commitments: Commitments) -> Iterator[Diagnosis]:
         """Whether it answers, and lets us in."""
@@ -64,43 +76,72 @@ class StowRs:
 
     def _search(self) -> None:
         """Ask for one study: is it there, and does it let us in? Raises DeliveryError."""
-        try:
-            with _client(self._entity, self._section) as client:
-                client.search_for_studies(limit=1)
-        except requests.HTTPError as error:
-            raise _refusal(error, self._section) from error
-        except (requests.RequestException, OSError) as error:
-            raise PeerUnreachable(f"{self._section.url} does not answer: {type(error).__name__}") from error
+        with _client(self._entity, self._section) as (client, session):
+            answer = _answer(session, self._section, lambda: client.search_for_studies(limit=1))
+        if not _is_success(answer):
+            raise _refusal(answer, self._section)
 
 
 class _Session:
     is_usable = True
     offers_commitment = False
 
-    def __init__(self, client: DICOMwebClient, section: Dicomweb) -> None:
-        self._client, self._section = client, section
+    def __init__(self, client: DICOMwebClient, session: _NeverElsewhere, section: Dicomweb) -> None:
+        self._client, self._session, self._section = client, session, section
 
-    def send(self, output: Output, path: Path) -> str:
+    def send(self, output: Output, path: Path, *, plain: bool) -> str:
         ds = header.read(path)
-        if self._section.compression == "none":
+        if plain or self._section.compression == "none":
             encoding.make_plain(ds)
         try:
-            answer = self._client.store_instances([ds])
-        except requests.HTTPError as error:
-            raise _refusal(error, self._section) from error
-        except (ValueError, AttributeError, TypeError, KeyError) as error:
-            raise PeerUnreachable(
-                f"the answer of {self._section.url} makes no sense: {type(error).__name__}"
-            ) from error
-        except (requests.RequestException, OSError) as error:
-            raise PeerUnreachable(f"{self._section.url} does not answer: {type(error).__name__}") from error
-        return _warning(answer, str(ds.SOPInstanceUID), self._section)
+            answer = _answer(self._session, self._section, lambda: self._client.store_instances([ds]))
+            return self._judge(answer, ds)
+        except (PeerRefused, PeerDoubts) as error:
+            raise blamed(error, ds) from error
+
+    def _judge(self, answer: requests.Response, ds: Dataset) -> str:
+        """A warning of the archive or nothing. Raises DeliveryError: it has not stored the object."""
+        try:
+            warning = StowAnswer.read(answer).warning_on(str(ds.SOPInstanceUID))
+        except Unreadable as error:
+            if _is_success(answer):
+                raise PeerUnreachable(f"the answer of {self._section.url} makes no sense: {error}") from error
+            warning = None
+        if warning is not None:
+            return warning
+        if answer.status_code == _CONFLICT:
+            if self._has(ds):  # the answer to an earlier try was lost
+                return text(DUPLICATE)
+            raise PeerDoubts(f"{self._section.url} answered 409, and not why")
+        if _is_success(answer):
+            raise PeerUnreachable(f"{self._section.url} does not say that it has stored the object")
+        raise _refusal(answer, self._section)
+
+    def _has(self, ds: Dataset) -> bool:
+        """Whether the archive finds an object that it will not say anything of."""
+        uids = str(ds.StudyInstanceUID), str(ds.SeriesInstanceUID)
+        try:
+            found = self._client.search_for_instances(*uids, search_filters={"SOPInstanceUID": ds.SOPInstanceUID})
+            return any(Dataset.from_json(item).get("SOPInstanceUID") == ds.SOPInstanceUID for item in found)
+        except (requests.RequestException, OSError, ValueError, AttributeError, TypeError, KeyError):
+            return False
+
+
+class _NeverElsewhere(requests.Session):
+    """Follows no redirect: nobody but the archive that is configured gets a patient's image. last: its last answer."""
+
+    last: requests.Response | None = None
+
+    def request(self, *arguments: Any, **more: Any) -> requests.Response:
+        self.last = super().request(*arguments, **{**more, "allow_redirects": False})
+        return self.last
 
 
 @contextmanager
-def _client(entity: LocalEntity, section: Dicomweb) -> Iterator[DICOMwebClient]:
+def _client(entity: LocalEntity, section: Dicomweb) -> Iterator[tuple[DICOMwebClient, _NeverElsewhere]]:
     """A client with the token or the certificate of this node. Raises ConfigRefused."""
-    with requests.Session() as session:
+    with _NeverElsewhere() as session:
+        session.headers["Accept"] = "application/dicom+json"
         session.trust_env = False  # no proxy, and no password of a file in somebody's home
         if section.token_file:
             try:
@@ -116,30 +157,40 @@ def _client(entity: LocalEntity, section: Dicomweb) -> Iterator[DICOMwebClient]:
         limits = entity.timeouts
         client = DICOMwebClient(section.url, session, timeout=(limits.connect_timeout_s, limits.response_timeout_s))
         client.set_http_retry_params(retry=False)  # the queue tries again
-        yield client
+        yield client, session
 
 
-def _warning(answer: Dataset, uid: str, section: Dicomweb) -> str:
-    """Raises DeliveryError where the archive has not stored it, whatever its HTTP status was (PS3.18 10.5.3)."""
-    for item in answer.get("FailedSOPSequence") or ():
-        reason = int(item.get("FailureReason") or PROCESSING_FAILURE)
-        if is_stored(reason):
-            return text(reason)
-        raise error_for(reason, "")
-    stored = {str(item.get("ReferencedSOPInstanceUID")): item for item in answer.get("ReferencedSOPSequence") or ()}
-    if uid not in stored:
-        raise PeerUnreachable(f"{section.url} does not say that it has stored the object")
-    warning = stored[uid].get("WarningReason")
-    return text(int(warning)) if warning else ""
+def _answer(session: _NeverElsewhere, section: Dicomweb, ask: Callable[[], object]) -> requests.Response:
+    """An archive's answer, whatever its status. Raises PeerUnreachable where there is none."""
+    session.last = None
+    why = "nothing came"
+    try:
+        ask()
+    except (requests.RequestException, OSError, ValueError, AttributeError, TypeError, KeyError) as error:
+        why = type(error).__name__  # or there is an answer that was not understood, or no success
+    if session.last is None:
+        raise PeerUnreachable(f"{section.url} does not answer: {why}")
+    return session.last
 
 
-def _refusal(error: requests.HTTPError, section: Dicomweb) -> PeerUnreachable | PeerBusy | PeerRefused:
-    status = error.response.status_code if error.response is not None else 0
+def _is_success(answer: requests.Response) -> bool:
+    return 200 <= answer.status_code < 300
+
+
+def _refusal(answer: requests.Response, section: Dicomweb) -> DeliveryError:
+    """What an HTTP status means that comes without a word on the object."""
+    status = answer.status_code
     answered = f"{section.url} answered {status}"
     if status in _PASSES:
         return PeerUnreachable(f"{answered}: {_PASSES[status]}")
+    if 300 <= status < 400:
+        to = addresses.without_secrets(answer.headers.get("Location", "nowhere"))
+        return PeerUnreachable(f"{answered}: it points to {to}; if that is the archive, put its address into url")
     if status in (408, 429) or status >= 500:
         return PeerBusy(answered)
     if status == 404:
         return PeerUnreachable(f"{answered}: is this the address of its DICOMweb service?")
+    if status == 413:
+        remedy = "raise the limit of the proxy before it (nginx: client_max_body_size) or compress what is sent"
+        return PeerRefused(f"{answered}: the object is too large for it; {remedy}")
     return PeerRefused(answered)

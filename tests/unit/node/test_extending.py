@@ -172,7 +172,7 @@ class ShelfDestination:
     def open(self) -> AbstractContextManager[Connection]:
         return nullcontext(self)
 
-    def send(self, output: Output, path: Path) -> str:
+    def send(self, output: Output, path: Path, *, plain: bool) -> str:
         self._folder.mkdir(exist_ok=True)
         (self._folder / f"{output.sop_instance_uid}.dcm").write_bytes(path.read_bytes())
         return "put"

@@ -165,9 +165,10 @@ def test_only_loopback_and_peers_that_may_store_may_send(title: str, address: st
     assert verdict.may_store is allowed
 
 
-@pytest.mark.parametrize("answer", [0x0000, 0xB000, 0xB006, 0xB007, 0x0111])
+@pytest.mark.parametrize("answer", [0x0000, 0xB000, 0xB006, 0xB007, 0x0111, 0x0001, 0x0107, 0x0116, 0xB123])
 def test_warnings_and_duplicates_are_stored(answer: int) -> None:
     assert statuses.is_stored(answer)
+    assert "unknown" not in statuses.text(answer)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +185,10 @@ def test_warnings_and_duplicates_are_stored(answer: int) -> None:
         (0x0122, PeerRefused),
         (0x0124, PeerRefused),
         (0x1234, PeerRefused),
+        (0xA123, PeerRefused),
+        (0x0188, PeerRefused),
+        (0xFE00, PeerDoubts),
+        (0xFF00, PeerDoubts),
     ],
 )
 def test_each_status_has_a_fate(answer: int, kind: type) -> None:

@@ -1,4 +1,4 @@
-"""Who sends an image again while it is worked on; results whose files are gone."""
+"""Who sends an image again while it is worked on; results whose files are gone; how long a peer takes its time."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -23,3 +23,8 @@ def upgrade() -> None:
         "UPDATE output SET purged_at = (SELECT instance.purged_at FROM instance JOIN job"
         " ON job.instance_id = instance.id WHERE job.id = output.job_id)"
     )
+    op.add_column("delivery", sa.Column("since", sa.Float(), nullable=False, server_default="0"))
+    op.add_column("delivery", sa.Column("doubts", sa.Integer(), nullable=False, server_default="0"))
+    op.add_column("asked", sa.Column("address", sa.String(length=64), nullable=False, server_default=""))
+    op.add_column("asked", sa.Column("since", sa.Float(), nullable=False, server_default="0"))
+    op.execute("UPDATE asked SET since = updated_at")
