@@ -16,6 +16,7 @@ from dicom_sr_node.dicom.statuses import SUCCESS, text
 from dicom_sr_node.domain.errors import NothingAccepted, PeerRefused, PeerUnreachable
 from dicom_sr_node.network import guard, tls
 from dicom_sr_node.network.local_entity import LocalEntity
+from dicom_sr_node.network.silence import why_silent
 
 Context = tuple[str, str]  # SOP class, transfer syntax
 
@@ -69,7 +70,7 @@ def association(
     except OSError as error:  # a host name that is not known
         raise PeerUnreachable(f"{name_of(peer)} cannot be reached: {error.strerror or error}") from error
     if not assoc.is_established:
-        raise _why_not(assoc, peer)
+        raise _why_not(assoc, entity, peer)
     if peer.tls and not tls.is_certificate_of(guard.connection_of(assoc), peer):
         assoc.abort()
         raise PeerUnreachable(f"{name_of(peer)} shows the certificate of somebody else")
@@ -104,7 +105,7 @@ def name_of(peer: Peer) -> str:
     return f"{peer.ae_title}@{peer.host}:{peer.port}"
 
 
-def _why_not(assoc: Association, peer: Peer) -> PeerUnreachable:
+def _why_not(assoc: Association, entity: LocalEntity, peer: Peer) -> PeerUnreachable:
     answer = assoc.acceptor.primitive
     if assoc.is_rejected and answer is not None:
         source, reason = answer.result_source, answer.diagnostic
@@ -114,6 +115,4 @@ def _why_not(assoc: Association, peer: Peer) -> PeerUnreachable:
         return NothingAccepted(
             f"{name_of(peer)} accepts none of the SOP classes and transfer syntaxes that were offered"
         )
-    return PeerUnreachable(
-        f"{name_of(peer)} at {peer.host}:{peer.port} does not answer: is it running, and is the port right?"
-    )
+    return PeerUnreachable(f"{name_of(peer)}: {why_silent(entity, peer)}")

@@ -13,6 +13,8 @@ import threading
 import time
 import weakref
 from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass
 from socketserver import BaseServer
@@ -21,17 +23,22 @@ from typing import Any
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.transport import ThreadedAssociationServer
 
-from dicom_sr_node.network import guard, requests
+from dicom_sr_node.domain.records import Caller
+from dicom_sr_node.network import guard, requests, tls
+from dicom_sr_node.network.budget import Budget
 from dicom_sr_node.runtime import log
 
 _log = log.get("network")
 
 _ASSOCIATE_RQ = 0x01
 _MOST_PENDING = 128  # connections that have not asked for an association yet
-_IDLE_S, _STALLED_S = 0.25, 5.0  # when a seat may be taken from its holder for somebody who is waiting
+_IDLE_S, _STALLED_S = 10.0, 5.0  # when a seat may be taken from its holder for somebody of the same address
 _PATIENCE_S = 0.5  # how long somebody waits for one
 _BACKLOG = 128
-_DECODING = threading.Semaphore(1)  # a request can be 250 kB of small items
+_DECODING = threading.Semaphore(1)  # a request can be 250 kB of small items; ...
+_SMALL = 1 << 15  # ... those of most callers are smaller than this, and wait for nobody
+_BYTES_PER_S, _BYTES_AT_ONCE = 1 << 18, 1 << 20  # of requests of one address
+_TLS_HANDSHAKE = 0x16  # what a TLS client's first byte is
 
 
 @dataclass(frozen=True)
@@ -60,10 +67,14 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's t
         *arguments: Any,
         limits: guard.Limits,
         seats: ConnectionLimits,
+        on_refused: Callable[[Caller], None],
         listener: socket.socket | None = None,
         **more: Any,
     ) -> None:
-        self._limits, self._seats, self._listener = limits, seats, listener
+        """on_refused: told of each caller that is turned away before there is an association."""
+        self._limits, self._seats, self._listener, self._on_refused = limits, seats, listener, on_refused
+        self._idle_s = min(_IDLE_S, limits.idle_s / 2)
+        self._budget = Budget(_BYTES_PER_S, _BYTES_AT_ONCE)
         self.socket: socket.socket
         self._lock = threading.Lock()
         self._pending: list[tuple[str, weakref.ref[socket.socket]]] = []  # the oldest first
@@ -71,6 +82,10 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's t
         self._first: weakref.WeakKeyDictionary[Any, bytearray] = weakref.WeakKeyDictionary()
         super().__init__(*arguments, **more)
         self.contexts: list[PresentationContext] = _Contexts(self.contexts)
+        self._supported = {
+            str(context.abstract_syntax).encode(): [uid.encode() for uid in context.transfer_syntax]
+            for context in self.contexts
+        }
 
     def server_bind(self) -> None:
         """Listen anew, or where another server has listened so far."""
@@ -102,29 +117,60 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's t
         return connection, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Note the connection; where there are too many, the longest silent one of the busiest address goes."""
+        """Note the connection; where there are too many, the longest silent one of the busiest addresses goes."""
         with self._lock:
             self._pending = [(a, ref) for a, ref in self._pending if (s := ref()) is not None and s.fileno() >= 0]
             self._pending.append((str(client_address[0]), weakref.ref(request)))
             if len(self._pending) > _MOST_PENDING:
-                addresses = [address for address, _ in self._pending]
-                busiest = max(set(addresses), key=addresses.count)
-                _, oldest = self._pending.pop(addresses.index(busiest))
-                _hang_up(oldest())
+                counts = Counter(address for address, _ in self._pending)
+                most = max(counts.values())
+                oldest = next(at for at, (address, _) in enumerate(self._pending) if counts[address] == most)
+                _hang_up(self._pending.pop(oldest)[1]())
         return True
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """The connection's own thread, until it is an association."""
+        address = client_address[0]
         try:
             deadline = time.monotonic() + self._limits.pdu_s
             if isinstance(request, ssl.SSLSocket):
                 request.settimeout(self._limits.pdu_s)
                 request.do_handshake()
-            self._first[request] = _association_request(request, deadline)
+            self._first[request] = self._association_request(request, address, deadline)
             self.finish_request(request, client_address)
-        except (OSError, ValueError) as error:  # ValueError: closed meanwhile, or a malformed request
-            _log.info("connection ended", extra={"address": client_address[0], "why": type(error).__name__})
+        except ssl.SSLError as error:
+            self._turn_away(request, Caller("", address, tls.reason(error)))
+        except requests.Malformed as error:
+            self._turn_away(request, Caller(error.calling_ae, address, str(error)), error.answer)
+        except (OSError, ValueError) as error:  # ValueError: closed meanwhile
+            _log.info("connection ended", extra={"address": address, "why": type(error).__name__})
             self.shutdown_request(request)
+
+    def _association_request(self, connection: socket.socket, address: str, deadline: float) -> bytearray:
+        """The first PDU, whole and sound. Raises OSError where it is too slow, Malformed."""
+        header = guard.receive(connection, guard.HEADER, deadline)
+        if not header:
+            raise ConnectionAbortedError("nothing came")
+        if header[0] == _TLS_HANDSHAKE:
+            raise requests.Malformed("it speaks TLS on the port without", answer=b"")
+        length = int.from_bytes(header[2:])
+        if len(header) < guard.HEADER or header[0] != _ASSOCIATE_RQ or length > guard.most_bytes(_ASSOCIATE_RQ):
+            raise requests.Malformed("its first PDU is no A-ASSOCIATE-RQ, or too long")
+        body = guard.receive(connection, length, deadline)
+        if len(body) < length:
+            raise ConnectionAbortedError("half an A-ASSOCIATE-RQ")
+        time.sleep(min(self._budget.take(address, length), max(0.0, deadline - time.monotonic())))
+        with nullcontext() if length < _SMALL else _DECODING:
+            return requests.sound(bytes(header + body), self._supported)
+
+    def _turn_away(self, request: Any, caller: Caller, answer: bytes = b"") -> None:
+        try:
+            if answer:
+                request.sendall(answer)
+        except OSError:  # gone already
+            pass
+        self._on_refused(caller)
+        self.shutdown_request(request)
 
     def first_pdu(self, request: Any) -> bytearray:
         """The A-ASSOCIATE-RQ that a connection has shown."""
@@ -146,7 +192,7 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's t
             self._pending = [(a, ref) for a, ref in self._pending if ref() is not connection]
             self._seated = [holder for holder in self._seated if holder.is_alive() and guard.connection_of(holder)]
             same = [holder for holder in self._seated if holder.requestor.address == address]
-            rivals, idle_s = (same if len(same) >= self._seats.per_address else self._seated), _IDLE_S
+            rivals, idle_s = (same if len(same) >= self._seats.per_address else self._seated), self._idle_s
             if not same:  # whoever has none comes before those who have many
                 rivals, idle_s = _of_busiest(self._seated), 0.0
             if len(same) >= self._seats.per_address or len(self._seated) >= self._seats.total:
@@ -155,25 +201,12 @@ class Server(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom's t
                 if idlest is None:
                     return False
                 self._seated.remove(idlest)
+                silent_s = round(time.monotonic() - idlest.dimse.progress_at, 1)
+                names = {"calling_ae": repr(idlest.requestor.ae_title), "address": idlest.requestor.address}
+                _log.warning("association ended for another", extra={**names, "silent_s": silent_s, "for": address})
                 guard.cut(idlest)
             self._seated.append(assoc)
             return True
-
-
-def _association_request(connection: socket.socket, deadline: float) -> bytearray:
-    """The first PDU, whole and sound. Raises OSError where it is none or too slow, Malformed."""
-    header = guard.receive(connection, guard.HEADER, deadline)
-    if len(header) < guard.HEADER or header[0] != _ASSOCIATE_RQ:
-        raise ConnectionAbortedError("no A-ASSOCIATE-RQ")
-    length = int.from_bytes(header[2:])
-    if length > guard.most_bytes(_ASSOCIATE_RQ):
-        raise ConnectionAbortedError(f"an A-ASSOCIATE-RQ of {length} bytes")
-    body = guard.receive(connection, length, deadline)
-    if len(body) < length:
-        raise ConnectionAbortedError("half an A-ASSOCIATE-RQ")
-    with _DECODING:
-        requests.check(bytes(header + body))
-    return header + body
 
 
 def _hang_up(connection: socket.socket | None) -> None:

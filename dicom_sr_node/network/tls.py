@@ -69,3 +69,40 @@ def _context(protocol: int, tls: TlsSettings) -> ssl.SSLContext:
             f"[tls]: the certificate, its key or the authorities cannot be used ({files}): {error}"
         ) from error
     return context
+
+
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE", "BAD_RECORD_TYPE")
+_REASONS = {
+    **dict.fromkeys(_NO_TLS, "it does not speak TLS on a port for TLS"),
+    "UNSUPPORTED_PROTOCOL": "it speaks only TLS that is too old",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "it speaks only TLS that is too old",
+    "NO_SHARED_CIPHER": "it knows no cipher that is safe",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE": "it knows no cipher that is safe, or wants another certificate",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it shows no certificate",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it wants a certificate of ours, and got none",
+    "TLSV1_ALERT_UNKNOWN_CA": "it does not know the authority that signed our certificate",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that our certificate has expired",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not trust our certificate",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it does not trust our certificate, or its name",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "our certificate is not meant for this",
+}
+_VERIFICATIONS = {  # of OpenSSL's X509_V_ERR_*
+    9: "its certificate is not valid yet: is the clock right?",
+    10: "its certificate has expired",
+    18: "its certificate is signed by itself, and not in tls.authorities",
+    19: "the authority that signed its certificate is not in tls.authorities",
+    20: "the authority that signed its certificate is not in tls.authorities",
+    21: "the authority that signed its certificate is not in tls.authorities",
+    26: "its certificate is not meant for this",
+    62: "its certificate is of another name than the host of the configuration",
+    64: "its certificate is of another address than the host of the configuration",
+}
+
+
+def reason(error: ssl.SSLError) -> str:
+    """Why there is no TLS with a peer, in words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _VERIFICATIONS.get(error.verify_code, f"its certificate is not good: {error.verify_message}")
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return "it ended the TLS handshake without a word"
+    return _REASONS.get(error.reason or "", f"TLS failed: {(error.reason or type(error).__name__).lower()}")

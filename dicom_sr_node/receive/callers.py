@@ -66,13 +66,13 @@ def authorise(
 
 def line_to_add(calling_ae: str, address: str, why: str, peers: Mapping[str, Peer]) -> str:
     """The lines of configuration that would let a refused caller in; nothing where that is no question of `[peers]`."""
-    if why.startswith(OTHER_CALLED):
+    if why not in (UNKNOWN, OTHER_ADDRESS):
         return ""
     known = next((name for name, peer in peers.items() if peer.ae_title == calling_ae), None)
     if known and why == OTHER_ADDRESS:
         there = peers[known].addresses or sorted(addresses_of(peers[known].host))
         return f"# in [peers.{known}]:\naddresses = {json.dumps([*there, address])}"
-    if known:
+    if known or not calling_ae:
         return ""
     title = calling_ae if calling_ae.isprintable() and not set(calling_ae) & set('"\\') else ""
     name = "".join(c for c in title if c.isascii() and (c.isalnum() or c in "_-")) or "NAME"

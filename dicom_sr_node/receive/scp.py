@@ -120,7 +120,9 @@ class Receiver:
                 (scp.host, port),
                 ssl_context=context,
                 evt_handlers=handlers,
-                server_class=partial(Server, limits=limits, seats=seats, listener=listener),
+                server_class=partial(
+                    Server, limits=limits, seats=seats, on_refused=self._note_refused, listener=listener
+                ),
             )
         except OSError as error:
             raise NodeError(f"cannot listen on {scp.host}:{port} (scp.host, {key}): {error}") from error
@@ -178,10 +180,13 @@ class Receiver:
         return callers.authorise(title, assoc.requestor.address, connection, peers, known_only=known_only)
 
     def _refuse(self, assoc: Any, caller: Caller, answer: tuple[int, int, int]) -> None:
+        self._note_refused(caller)
+        _reject(assoc, answer)
+
+    def _note_refused(self, caller: Caller) -> None:
         fields = {"calling_ae": repr(caller.calling_ae), "address": caller.address, "why": caller.why}
         _log.warning("caller refused", extra=fields)
         self._refusals.add(caller)
-        _reject(assoc, answer)
 
     def _on_store(self, event: evt.Event) -> int:
         """One image. The status says what the sender may rely on."""

@@ -42,7 +42,6 @@ def serve(context: AppContext, stop: Event) -> None:
         forwarded_allow_ips=list(web.proxies),
         timeout_keep_alive=15,
         timeout_graceful_shutdown=int(_END_S),
-        limit_concurrency=200,
     )
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

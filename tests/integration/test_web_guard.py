@@ -270,3 +270,13 @@ def test_an_address_has_few_connections_and_the_others_are_served(desk: AppConte
         for connection in many:
             connection.setblocking(False)
         assert 0 < sum(not _is_ended(connection) for connection in many) <= connections.MOST_PER_ADDRESS
+
+
+def test_silent_connections_of_many_addresses_make_room_for_who_asks(desk: AppContext) -> None:
+    port = desk.settings.web.port
+    with ExitStack() as held:
+        for number in range(300):
+            address = (f"127.1.3.{1 + number % 8}", 0)
+            held.enter_context(socket.create_connection(("127.0.0.1", port), 10, address))
+        for number in range(10):
+            assert client(desk, f"127.1.4.{1 + number}").get("/health/live").status_code == 200
