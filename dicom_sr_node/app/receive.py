@@ -11,6 +11,7 @@ from dicom_sr_node.commitment.policy import CommitmentPolicy
 from dicom_sr_node.commitment.scp import CommitmentScp
 from dicom_sr_node.config.settings import Settings
 from dicom_sr_node.domain.errors import NodeError
+from dicom_sr_node.network.refusals import Refusals
 from dicom_sr_node.receive.scp import Receiver
 from dicom_sr_node.receive.watched_folder import WatchedFolder
 from dicom_sr_node.role import RoleContext
@@ -68,5 +69,6 @@ def _watched(settings: Settings, role: RoleContext) -> WatchedFolder | None:
 def _receiver(settings: Settings, role: RoleContext) -> Receiver:
     store = role.store
     policy = CommitmentPolicy(store.inbound_requests, store.instances, role.spool)
-    commitment = CommitmentScp(settings.peers, policy, store.commitments, role.name)
-    return Receiver(settings, role, roles.audit_messages(settings), commitment)
+    refusals = Refusals()
+    commitment = CommitmentScp(settings.peers, policy, store.commitments, role.name, refusals)
+    return Receiver(settings, role, roles.audit_messages(settings), commitment, refusals)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import typer
 
 from dicom_sr_node.commands.options import (
     Config,
     Json,
+    config_path,
     load,
+    say,
     show,
 )
 from dicom_sr_node.domain.errors import ConfigRefused, NotFound
+from dicom_sr_node.monitor.doubts import doubts
+from dicom_sr_node.network import certificates
 from dicom_sr_node.work.registry import AUTOMATIC, registry_for
 from model import checkpoint
 
@@ -33,4 +39,15 @@ def config_check(context: typer.Context, as_json: Json = False, config: Config =
                 checkpoint.read_card(registry.find(name))
         except (checkpoint.CheckpointError, NotFound) as error:
             raise ConfigRefused(f"{key}: {error}") from error
-    show(as_json, {"ok": True}, lambda: print("the configuration is right"))
+    fatal = [problem for problem in certificates.examine(settings, datetime.now(UTC)) if problem.is_fatal]
+    if fatal:
+        lines = "\n".join(f"  {problem.key}: {problem.text}: {problem.remedy}" for problem in fatal)
+        raise ConfigRefused(f"the configuration is refused:\n{lines}")
+    warnings = list(doubts(settings, config_path(context, config)))
+
+    def human() -> None:
+        for line in warnings:
+            say(f"warning: {line}")
+        print("the configuration is right")
+
+    show(as_json, {"ok": True, "warnings": warnings}, human)

@@ -14,14 +14,15 @@ from dicom_sr_node.commands.options import (
     show,
 )
 from dicom_sr_node.config import reference
+from dicom_sr_node.config.secrets import without_secrets
 
 show_cli, example_cli, reference_cli = typer.Typer(), typer.Typer(), typer.Typer()
 
 
 @show_cli.command("show")
 def config_show(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
-    """The effective configuration: defaults, file and environment together."""
-    values = load(context, config).model_dump(mode="json")
+    """The effective configuration: defaults, file and environment together; passwords are not shown."""
+    values = without_secrets(load(context, config).model_dump(mode="json"))
 
     def human() -> None:
         for section, content in values.items():

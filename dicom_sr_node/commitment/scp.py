@@ -25,13 +25,16 @@ from dicom_sr_node.commitment.wire import (
 from dicom_sr_node.config.destinations import Peer
 from dicom_sr_node.dicom.statuses import SUCCESS
 from dicom_sr_node.domain.errors import NodeError, Unreadable
+from dicom_sr_node.domain.records import Caller
 from dicom_sr_node.network import guard
 from dicom_sr_node.network.addresses import is_from
+from dicom_sr_node.network.refusals import Refusals
 from dicom_sr_node.runtime import log
 from dicom_sr_node.store.commitments import Commitments
 
 _log = log.get("receive")
 
+NOT_ASKED = "reports on a commitment that nobody asked it for"
 _SAME_ASSOCIATION_S = 0.2  # our answer to the request goes out first
 _REVERSE_S = 5.0  # then the peer has let go, and an association of ours brings the report
 _LEASE_S = 60.0
@@ -41,9 +44,15 @@ class CommitmentScp:
     """Answers N-ACTION and N-EVENT-REPORT."""
 
     def __init__(
-        self, peers: Mapping[str, Peer], policy: CommitmentPolicy, commitments: Commitments, slot: str
+        self,
+        peers: Mapping[str, Peer],
+        policy: CommitmentPolicy,
+        commitments: Commitments,
+        slot: str,
+        refusals: Refusals,
     ) -> None:
         self._peers, self._policy, self._commitments, self._slot = peers, policy, commitments, slot
+        self._refusals = refusals
 
     def on_action(self, event: evt.Event) -> tuple[int, None]:
         """A peer asks: the request is committed before the answer, and the report follows."""
@@ -70,7 +79,11 @@ class CommitmentScp:
             return INVALID_ARGUMENT, None
         destination = self._commitments.destination_of(report.transaction_uid)
         if destination is None or not self._is_from(event.assoc, destination):
-            _log.warning("commitment report refused", extra={"why": "nobody asked this peer for it"})
+            requestor = event.assoc.requestor
+            caller = Caller(requestor.ae_title.strip(), requestor.address, NOT_ASKED)
+            fields = {"why": NOT_ASKED, "calling_ae": repr(caller.calling_ae), "address": caller.address}
+            _log.warning("commitment report refused", extra=fields)
+            self._refusals.add(caller)
             return PROCESSING_FAILURE, None
         self._commitments.report(report.transaction_uid, report.committed_uids, report.failed_uids)
         counts = {"committed": len(report.committed), "failed": len(report.failed)}

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from dicom_sr_node.config.types import AETitle, Fingerprint, Name, Network, Port, Section
+
+
+def _without_password(url: str) -> str:
+    if "@" in urlsplit(url).netloc:
+        raise ValueError("a name or a password does not belong into an address: use token_file or mutual_tls")
+    return url
 
 
 class DestinationSection(Section):
@@ -60,7 +67,11 @@ class Dicomweb(DestinationSection):
 
     example_name: ClassVar[str] = "CLOUD"
 
-    url: Annotated[str, Field(pattern=r"^https?://[^\s]+$", examples=["https://archive.example/dicom-web"])]
+    url: Annotated[
+        str,
+        AfterValidator(_without_password),
+        Field(pattern=r"^https?://[^\s]+$", examples=["https://archive.example/dicom-web"]),
+    ]
     """Its DICOMweb service; tls.authorities says whose certificate is good."""
     token_file: Annotated[Path | None, Field(examples=["cloud.token"])] = None
     """Sent as Authorization: Bearer; only the node's user should be able to read it."""

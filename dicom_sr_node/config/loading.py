@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from dicom_sr_node.config.destinations import SECTIONS
 from dicom_sr_node.config.rules import Rule, Target
+from dicom_sr_node.config.secrets import hidden
 from dicom_sr_node.config.settings import Settings, settings_type
 from dicom_sr_node.domain.errors import ConfigRefused
 
@@ -84,6 +85,7 @@ def _mistakes(error: ValidationError, path: Path | None, text: str, overrides: M
             what = f"unknown key{_nearest(keys)}"
         else:
             what = f"{mistake['msg']}, not {mistake['input']!r}" if keys else mistake["msg"]
+        what = hidden(key, what)
         yield f"  {key or 'rules'}: {what} ({where})"
 
 

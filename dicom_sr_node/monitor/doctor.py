@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,7 +16,7 @@ from dicom_sr_node.config.settings import Settings
 from dicom_sr_node.deliver.destinations.table import destinations, local_entity
 from dicom_sr_node.domain.diagnosis import Diagnosis, Verdict
 from dicom_sr_node.domain.errors import NodeError
-from dicom_sr_node.network import associations, tls
+from dicom_sr_node.network import associations, certificates, tls
 from dicom_sr_node.spool import Spool
 from dicom_sr_node.store import engine as database
 from dicom_sr_node.store.database import Store
@@ -97,11 +98,7 @@ def _ports(settings: Settings) -> Iterator[Diagnosis]:
     ports = [("scp.port", scp.port)] if scp.plain else []
     if settings.tls.certificate:
         ports.append(("tls.port", settings.tls.port))
-        try:
-            tls.for_server(settings.tls)
-            yield Diagnosis("certificate", Verdict.PASS, f"{settings.tls.certificate} and its key fit")
-        except NodeError as error:
-            yield Diagnosis("certificate", Verdict.FAIL, str(error), "check the files named in [tls]")
+        yield from _certificates(settings)
     for key, port in ports:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -116,6 +113,21 @@ def _ports(settings: Settings) -> Iterator[Diagnosis]:
             yield Diagnosis("port", Verdict.PASS, f"this node answers on {scp.host}:{port}")
         else:
             yield Diagnosis("port", Verdict.WARN, detail, f"if this is not the node itself, change {key} or scp.host")
+
+
+def _certificates(settings: Settings) -> Iterator[Diagnosis]:
+    bad = False
+    for problem in certificates.examine(settings, datetime.now(UTC)):
+        bad = bad or problem.is_fatal
+        verdict = Verdict.FAIL if problem.is_fatal else Verdict.WARN
+        yield Diagnosis("certificate", verdict, f"{problem.key}: {problem.text}", problem.remedy)
+    if bad:
+        return
+    try:
+        tls.for_server(settings.tls)
+        yield Diagnosis("certificate", Verdict.PASS, f"{settings.tls.certificate} and its key fit")
+    except NodeError as error:
+        yield Diagnosis("certificate", Verdict.FAIL, str(error), "check the files named in [tls]")
 
 
 def _dashboard(settings: Settings) -> Iterator[Diagnosis]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from dicom_sr_node.config.settings import Settings
 from dicom_sr_node.domain.image_status import ImageStatus
 from dicom_sr_node.domain.records import Problem
+from dicom_sr_node.network import certificates
 from dicom_sr_node.spool import is_full
 from dicom_sr_node.store.database import Store
 from dicom_sr_node.store.processes import ALIVE_S
@@ -49,6 +51,7 @@ def examine(settings: Settings, store: Store) -> Health:
         *_destinations(settings, store),
         *_queue(store),
         *_silent(settings, seen),
+        *_certificates(settings),
     )
     return Health(problems, counts, seen, processes)
 
@@ -106,3 +109,8 @@ def _silent(settings: Settings, last_seen: Mapping[str, float]) -> Iterator[Prob
         if silent_s > peer.silent_after_h * _HOUR_S:
             text = f"nothing has come from {name} for {silent_s / _HOUR_S:.0f} hours"
             yield Problem("silent", name, text, "is it switched on, and does it still know this node?")
+
+
+def _certificates(settings: Settings) -> Iterator[Problem]:
+    for problem in certificates.examine(settings, datetime.now(UTC)):
+        yield Problem("certificate", problem.key, problem.text, problem.remedy)

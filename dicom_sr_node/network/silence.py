@@ -19,9 +19,9 @@ def why_silent(entity: LocalEntity, peer: Peer) -> str:
     try:
         connection = socket.create_connection((peer.host, peer.port), min(_LOOK_S, entity.timeouts.connect_timeout_s))
     except TimeoutError:
-        return "it cannot be reached: no answer to the TCP connection; is it running, and is there a firewall?"
+        return "it does not answer: no TCP connection in time; is it running, and is there a firewall?"
     except OSError as error:
-        return f"it cannot be reached: {error.strerror or error}; is it running, and is the port right?"
+        return f"it does not answer: {error.strerror or error}; is it running, and is the port right?"
     with connection:
         connection.settimeout(_LOOK_S)
         why = _why_no_tls(connection, entity, peer) if peer.tls else _is_tls(connection)

@@ -8,14 +8,11 @@ used.
 from __future__ import annotations
 
 import json
-import threading
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dicom_sr_node.config.destinations import Peer
-from dicom_sr_node.domain.records import Caller
 from dicom_sr_node.network import tls
 from dicom_sr_node.network.addresses import addresses_of, is_from, is_loopback
 
@@ -26,7 +23,6 @@ NO_TLS = "must use TLS"
 NO_TLS_HERE = "is not set up for TLS"
 OTHER_CERTIFICATE = "the certificate of somebody else"
 OTHER_CALLED = "asks for another AE title than ours"
-_MOST_NAMES = 1000  # that a flood can make us remember between two writes
 
 
 @dataclass(frozen=True)
@@ -78,23 +74,3 @@ def line_to_add(calling_ae: str, address: str, why: str, peers: Mapping[str, Pee
     name = "".join(c for c in title if c.isascii() and (c.isalnum() or c in "_-")) or "NAME"
     name += "_2" * (name in peers)
     return f'[peers.{name}]\nae_title = "{title}"\nhost = "{address}"\nallow = ["store"]'
-
-
-class Refusals:
-    """Counts who was turned away until somebody writes it down: a flood of callers is no flood of writes."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._counts: Counter[Caller] = Counter()
-
-    def add(self, caller: Caller) -> None:
-        """Count one more refusal of a caller."""
-        with self._lock:
-            if caller in self._counts or len(self._counts) < _MOST_NAMES:
-                self._counts[caller] += 1
-
-    def take(self) -> dict[Caller, int]:
-        """All since the last time."""
-        with self._lock:
-            taken, self._counts = dict(self._counts), Counter()
-        return taken

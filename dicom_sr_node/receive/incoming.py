@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 from typing import Any
 
 from pydicom.filebase import DicomBytesIO
@@ -21,7 +22,7 @@ _LOOK_EVERY = 16 << 20  # bytes
 class Incoming(guard.Bounded):
     """Fragments go to a draft in the spool. What cannot be kept is remembered, and the rest of the message dropped.
 
-    error: why there is nothing to keep: OSError of the disk, or Unreadable.
+    error: why there is nothing to keep: OSError of the disk, ConnectionAbortedError, or Unreadable.
     """
 
     def __init__(self, assoc: Any, message: DIMSEMessage, spool: Spool, most_bytes: int, reserve_mb: int) -> None:
@@ -29,6 +30,7 @@ class Incoming(guard.Bounded):
         self._spool, self._most_bytes, self._reserve_mb = spool, most_bytes, reserve_mb
         self._bytes, self._look_at = 0, 0
         self._draft: Draft | None = None
+        self._lock = threading.Lock()
         self.error: OSError | Unreadable | None = None
 
     def write(self, data: Any, /) -> int:
@@ -51,11 +53,11 @@ class Incoming(guard.Bounded):
 
     def keep(self) -> Stored:
         """The synced file. Raises OSError, Unreadable."""
-        if self.error is not None:
-            raise self.error
-        stored = self._open().keep()
-        self._draft = None
-        return stored
+        with self._lock:  # the connection's own thread drops what is open when the sender leaves
+            if self.error is not None:
+                raise self.error
+            draft, self._draft = self._open(), None
+        return draft.keep()
 
     @property
     def is_open(self) -> bool:
@@ -64,10 +66,12 @@ class Incoming(guard.Bounded):
 
     def drop(self) -> None:
         """Leave nothing behind, and nothing to keep."""
-        if self._draft is not None:
-            self._draft.drop()
-            self._draft = None
-            self.error = self.error or ConnectionAbortedError("dropped")
+        with self._lock:
+            draft, self._draft = self._draft, None
+            if draft is not None:
+                self.error = self.error or ConnectionAbortedError("the sender left")
+        if draft is not None:
+            draft.drop()
 
     def _look_for_room(self) -> None:
         """At the first byte and now and then: many senders at a time may fill the reserve. Raises OSError."""

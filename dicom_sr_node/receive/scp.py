@@ -36,9 +36,10 @@ from dicom_sr_node.dicom.statuses import (
 from dicom_sr_node.domain.errors import NodeError, Unreadable
 from dicom_sr_node.domain.records import Caller, Identity, Origin, Stored
 from dicom_sr_node.network import guard, tls
+from dicom_sr_node.network.refusals import Refusals
 from dicom_sr_node.network.server import ConnectionLimits, Server
 from dicom_sr_node.receive import callers
-from dicom_sr_node.receive.callers import Authorisation, Refusals
+from dicom_sr_node.receive.callers import Authorisation
 from dicom_sr_node.receive.incoming import Incoming, origin_of
 from dicom_sr_node.role import RoleContext
 from dicom_sr_node.rules import routing
@@ -56,9 +57,16 @@ _ANY_NUMBER = 1_000_000  # pynetdicom's own limit counts threads; ours is `Serve
 class Receiver:
     """Listens as soon as it is started; every association has a thread of its own."""
 
-    def __init__(self, settings: Settings, role: RoleContext, audit: AuditMessages, commitment: CommitmentScp) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        role: RoleContext,
+        audit: AuditMessages,
+        commitment: CommitmentScp,
+        refusals: Refusals,
+    ) -> None:
         self._settings, self._spool, self._instances = settings, role.spool, role.store.instances
-        self._refused, self._refusals = role.store.refused, Refusals()
+        self._refused, self._refusals = role.store.refused, refusals
         self._audit, self._commitment = audit, commitment
         self._reading = threading.Semaphore(1)  # a header can cost a hundred times its size while it is read
         self._may_store: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()  # as judged when the association began
@@ -193,7 +201,13 @@ class Receiver:
         incoming: Incoming = event.request.DataSet
         try:
             with _serving(event.assoc):
-                return self._store(event, incoming)
+                answer = self._store(event, incoming)
+            if guard.connection_of(event.assoc) is None:
+                _log.warning("sender left before our answer", extra=_names(event.assoc))
+            return answer
+        except ConnectionAbortedError:  # with the last bytes still on their way
+            _log.warning("sender left", extra=_names(event.assoc))
+            return OUT_OF_RESOURCES
         except Unreadable as error:
             _log.warning("image refused", extra={"status": "C000", "why": error})
             return CANNOT_UNDERSTAND
@@ -282,6 +296,11 @@ class Receiver:
                 self._spool.discard("in", name)
             else:
                 _log.warning("orphan adopted", extra={"file": name, "image": new})
+
+
+def _names(assoc: Any) -> dict[str, str]:
+    """Who it is, for the log."""
+    return {"calling_ae": repr(assoc.requestor.ae_title.strip()), "address": assoc.requestor.address}
 
 
 def _reject(assoc: Any, answer: tuple[int, int, int]) -> None:

@@ -42,7 +42,7 @@ def take(data_dir: Path, name: str, wait_s: float = 0.0) -> ProcessLock:
     """The slot of this name; waits so long for a process that is about to end. Raises AlreadyRunning."""
     ensure_ours(data_dir)
     folder = data_dir / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + wait_s
     while True:

@@ -19,8 +19,10 @@ from support.tools import free_port, started, wait_until
 from dicom_sr_node.commitment import wire
 from dicom_sr_node.commitment.policy import CommitmentPolicy
 from dicom_sr_node.commitment.scu import CommitmentReporter
+from dicom_sr_node.config.destinations import Peer
 from dicom_sr_node.deliver.destinations.table import local_entity
 from dicom_sr_node.domain.records import Reference
+from dicom_sr_node.network import addresses
 from dicom_sr_node.store import tables
 
 NEVER = Event()
@@ -304,3 +306,25 @@ def test_garbage_is_refused(node: Node, modality: Modality) -> None:
     assert modality.ask("1.2.7.4") == 0x0115  # about nothing
     with node.store.engine.connect() as connection:
         assert connection.execute(select(tables.asked)).all() == []
+
+
+def test_a_report_of_somebody_whom_nobody_asked_names_who_called(node: Node) -> None:
+    stranger = Archive(commits="reverse", reverse_port=node.settings.scp.port)
+    reference = Reference(sop_class_uid="1.2.840.10008.5.1.4.1.1.1", sop_instance_uid="1.2.3")
+    assert stranger.report(wire.CommitmentReport("1.2.9", [reference], {}), title="STRANGER") == 0x0110
+    assert "STRANGER" in node.log.read_text()
+    rows = wait_until(lambda: node.store.refused.ls(), 10, "the caller among the refused")
+    assert (rows[0]["calling_ae"], rows[0]["address"]) == ("STRANGER", "127.0.0.1")
+    assert "nobody asked it" in str(rows[0]["why"])
+
+
+def test_of_two_peers_with_one_title_the_one_that_asked_gets_the_report() -> None:
+    peers = {
+        "ONE": Peer(ae_title="SAME", host="127.0.0.1"),
+        "TWO": Peer(ae_title="SAME", host="192.0.2.1", addresses=("127.0.5.0/24",)),
+        "OTHER": Peer(ae_title="OTHER", host="192.0.2.2"),
+    }
+    assert addresses.peer_of("SAME", "127.0.0.1", peers) == "ONE"
+    assert addresses.peer_of("SAME", "127.0.5.7", peers) == "TWO"
+    assert addresses.peer_of("SAME", "198.51.100.1", peers) is None
+    assert addresses.peer_of("OTHER", "198.51.100.1", peers) == "OTHER"

@@ -20,6 +20,7 @@ from dicom_sr_node.dicom import damage, header
 from dicom_sr_node.domain.errors import OurFault, Unreadable
 from dicom_sr_node.domain.messages import Failed, InferenceRequest, Rejected
 from dicom_sr_node.domain.records import Origin
+from dicom_sr_node.network.refusals import Refusals
 from dicom_sr_node.receive.scp import Receiver
 from dicom_sr_node.role import RoleContext
 from dicom_sr_node.rules import routing
@@ -43,8 +44,9 @@ def receiver(outbox: Outbox) -> Iterator[Receiver]:
     store = outbox.store
     policy = CommitmentPolicy(store.inbound_requests, store.instances, outbox.spool)
     role = RoleContext(store, outbox.spool, "receive")
-    commitment = CommitmentScp({}, policy, store.commitments, "receive")
-    receiver = Receiver(outbox.settings, role, AuditMessages("SRNODE", enabled=False), commitment)
+    refusals = Refusals()
+    commitment = CommitmentScp({}, policy, store.commitments, "receive", refusals)
+    receiver = Receiver(outbox.settings, role, AuditMessages("SRNODE", enabled=False), commitment, refusals)
     receiver.start()
     yield receiver
     receiver.stop()
