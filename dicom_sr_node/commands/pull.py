@@ -48,7 +48,10 @@ def pull(
     query = pulling.StudyQuery(
         **days, modalities=tuple(modality or usual_modalities()), patient_id=patient_id, accession=accession
     )
-    series = pulling.find(local_entity(settings), target, query)
+    holdings = pulling.find(local_entity(settings), target, query)
+    series = holdings.series
+    for note in holdings.notes:
+        errors.print(f"srnode: {note}", markup=False, highlight=False)
     todo = pulling.missing(series, store.instances)
     images = sum(one.images for one in todo)
     say_about = (
@@ -58,7 +61,7 @@ def pull(
     if not dry_run and todo:
         with Progress(console=errors, transient=True, disable=as_json or not errors.is_terminal) as bar:
             task = bar.add_task("pulling", total=max(1, images))
-            for done in pulling.move(local_entity(settings), target, todo, per_minute):
+            for done in pulling.move(local_entity(settings), target, todo, per_minute, store.instances):
                 moved.append(done)
                 bar.update(task, advance=done.sent)
     failed = [done for done in moved if done.failed or done.note]
@@ -68,10 +71,12 @@ def pull(
     def human() -> None:
         say(say_about)
         for done in failed:
-            say(f"series {done.series.series_uid}: {done.sent} sent, {done.failed} failed {done.note}")
+            say(
+                f"series {done.series.series_uid}: {done.sent} sent, {done.failed} failed: {done.note or 'see its log'}"
+            )
         if moved:
             say(f"{sent} images were sent to {settings.node.ae_title}; see `srnode status`")
 
     show(as_json, value, human)
-    if failed:
+    if failed or holdings.notes:
         raise typer.Exit(FAILED)

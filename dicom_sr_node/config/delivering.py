@@ -17,6 +17,8 @@ class DeliverySettings(Section):
     """For the TCP connection."""
     response_timeout_s: Seconds = 120
     """For each answer of the peer."""
+    move_timeout_s: Seconds = 600
+    """For each answer of an archive that sends us its images (`srnode pull`)."""
     commitment_wait_s: Seconds = 3600
     """For a report of storage commitment; then it is asked for again."""
     poll_s: Seconds = 0.5

@@ -41,22 +41,26 @@ def association(
     *,
     handlers: Iterable[tuple[Any, ...]] = (),
     scp_of: str = "",
+    response_timeout_s: float = 0.0,
 ) -> Iterator[Association]:
     """An association that is released at the end. Raises PeerUnreachable, saying why there is none.
 
     Why there is none is never the fault of what was to be sent over it.
 
-    scp_of: a SOP class that we are the SCP of on it (PS3.7 D.3.3.4).
+    scp_of: a SOP class that we are the SCP of on it (PS3.7 D.3.3.4). response_timeout_s: for each answer, where it is
+    not that of the settings.
     """
     limits, secure = entity.timeouts, entity.tls
     ae = AE(ae_title=entity.ae_title)
     ae.implementation_class_uid = software.IMPLEMENTATION_CLASS_UID
     ae.implementation_version_name = software.IMPLEMENTATION_VERSION
     ae.connection_timeout = limits.connect_timeout_s
-    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = limits.response_timeout_s
+    patience_s = response_timeout_s or limits.response_timeout_s
+    ae.acse_timeout = limits.response_timeout_s
+    ae.dimse_timeout = ae.network_timeout = patience_s
     for sop_class, syntax in contexts:
         ae.add_requested_context(sop_class, syntax)
-    seconds = guard.Limits(idle_s=limits.response_timeout_s, pdu_s=limits.response_timeout_s)
+    seconds = guard.Limits(idle_s=patience_s, pdu_s=limits.response_timeout_s)
     try:
         assoc = ae.associate(
             peer.host,
