@@ -8,8 +8,11 @@ from enum import StrEnum
 from typing import Any
 
 from dicom_sr_node.actions.actor import Actor
+from dicom_sr_node.actions.rejections import Rejections
 from dicom_sr_node.audit.messages import AuditMessages
+from dicom_sr_node.derive.rejection import RejectionReason
 from dicom_sr_node.domain.records import Delivery, JobState
+from dicom_sr_node.spool import Spool
 from dicom_sr_node.store.database import Store
 
 
@@ -22,6 +25,7 @@ class ImageAction(StrEnum):
     URGENT = "urgent"
     HOLD = "hold"
     RELEASE = "release"
+    REJECT = "reject"
 
 
 class Outcome(StrEnum):
@@ -37,6 +41,7 @@ class Outcome(StrEnum):
     BEING_SENT = "being sent"  # a try is under way just now
     ALL_DELIVERED = "all delivered"  # nothing is left to send
     NOTHING_DELIVERED = "nothing delivered"  # nothing can be sent again yet
+    REJECTING = "rejecting"  # a rejection note goes to so many destinations
     AWAITING_COMMITMENT = "awaiting commitment"  # it was sent, and the peer has not committed to it yet
 
 
@@ -59,20 +64,40 @@ class ActionOutcome:
 class ImageActions:
     """Acts on images, under the name of whoever does it."""
 
-    def __init__(self, store: Store, audit: AuditMessages) -> None:
-        self._store, self._audit = store, audit
+    def __init__(self, store: Store, audit: AuditMessages, spool: Spool) -> None:
+        self._store, self._audit, self._rejections = store, audit, Rejections(store, spool)
 
     def act(self, action: ImageAction, job_id: int, actor: Actor) -> ActionOutcome:
         """Raises NotFound where there is no such job, or its state does not allow this."""
         image_id = self._store.jobs.get(job_id).instance_id
-        outcome = _ACTIONS[action](self._store, job_id, f"by {actor.name}")
+        who = f"by {actor.name}"
+        if action is ImageAction.REJECT:
+            return self.reject(job_id, RejectionReason.WORKLIST, actor)
+        outcome = _ACTIONS[action](self._store, job_id, who)
         if not outcome.is_refused:
             self._store.audit.add(self._audit.acted(actor.name, actor.address, f"{action} image {image_id}"))
         return outcome
 
+    def reject(self, job_id: int, reason: RejectionReason, actor: Actor) -> ActionOutcome:
+        """Ask everybody who has its results to hide them. Raises NotFound where there is no such job or no file."""
+        image_id = self._store.jobs.get(job_id).instance_id
+        count = self._rejections.send(job_id, reason, f"by {actor.name}")
+        if not count:
+            return ActionOutcome(Outcome.NOTHING_DELIVERED)
+        self._store.audit.add(self._audit.acted(actor.name, actor.address, f"reject image {image_id}"))
+        return ActionOutcome(Outcome.REJECTING, count)
 
-def possible(image: Mapping[str, Any], deliveries: Collection[Delivery]) -> list[ImageAction]:
-    """What an image's state allows now. image: a row of `Search`."""
+    def dismiss(self, job_id: int, actor: Actor) -> None:
+        """Its results may stay where they are. Raises NotFound."""
+        image_id = self._store.jobs.get(job_id).instance_id
+        self._store.outputs.dismiss(job_id, f"by {actor.name}")
+        self._store.audit.add(self._audit.acted(actor.name, actor.address, f"dismiss image {image_id}"))
+
+
+def possible(
+    image: Mapping[str, Any], deliveries: Collection[Delivery], *, superseded: bool = False
+) -> list[ImageAction]:
+    """What an image's state allows now. image: a row of `Search`; superseded: its result names somebody else."""
     state, states = image["state"], {delivery.state for delivery in deliveries}
     actions = []
     if state in (JobState.DEAD, JobState.SKIPPED) or states & {JobState.DEAD, JobState.READY}:
@@ -83,6 +108,8 @@ def possible(image: Mapping[str, Any], deliveries: Collection[Delivery]) -> list
         actions.append(ImageAction.URGENT)
     if JobState.DONE in states and not image["purged_at"]:
         actions.append(ImageAction.SEND_AGAIN)
+    if superseded:
+        actions.append(ImageAction.REJECT)
     return [*actions, ImageAction.RELEASE if image["held"] else ImageAction.HOLD]
 
 

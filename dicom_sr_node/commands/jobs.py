@@ -29,6 +29,8 @@ from dicom_sr_node.commands.options import (
     table,
     who,
 )
+from dicom_sr_node.config.settings import Settings
+from dicom_sr_node.derive.rejection import RejectionReason
 from dicom_sr_node.domain.errors import NotFound
 from dicom_sr_node.domain.image_status import ImageStatus
 from dicom_sr_node.domain.records import JobState, OutputKind
@@ -165,6 +167,29 @@ def jobs_hold(
     _act(context, config, as_json, jobs, lambda store, job: action)
 
 
+@cli.command("reject")
+def jobs_reject(
+    context: typer.Context,
+    jobs: list[int],
+    because: Annotated[RejectionReason, typer.Option(help="Of a wrong worklist entry, or past retention.")] = (
+        RejectionReason.WORKLIST
+    ),
+    dismiss: Annotated[bool, typer.Option("--dismiss", help="Send nothing: the results may stay.")] = False,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Ask every archive that has results of these jobs to hide them: a rejection note (Key Object Selection)."""
+    actions, actor = _actions(load(context, config)), Actor(who())
+
+    def one(job: int) -> str:
+        if dismiss:
+            actions.dismiss(job, actor)
+            return "dismissed"
+        return words(actions.reject(job, because, actor))
+
+    _for_each(jobs, one, as_json)
+
+
 @cli.command("export")
 def jobs_export(
     context: typer.Context,
@@ -210,6 +235,8 @@ _WORDS = {
 
 def words(outcome: ActionOutcome) -> str:
     """Raises NotFound, with the words, where the image's state did not allow it."""
+    if outcome.outcome is Outcome.REJECTING:
+        return f"a rejection note goes to {outcome.deliveries} of those who have its results"
     if outcome.deliveries:
         count = outcome.deliveries
         return "1 delivery is tried at once" if count == 1 else f"{count} deliveries are tried at once"
@@ -228,8 +255,13 @@ def _act(
     """Act on each job, under the name of whoever types this."""
     settings = load(context, config)
     store = open_store(settings, must_exist=True)
-    actions = ImageActions(store, audit_of(settings))
+    actions = _actions(settings, store)
     _for_each(jobs, lambda job: words(actions.act(action_for(store, job), job, Actor(who()))), as_json)
+
+
+def _actions(settings: Settings, store: Store | None = None) -> ImageActions:
+    store = store or open_store(settings, must_exist=True)
+    return ImageActions(store, audit_of(settings), Spool(settings.node.spool, "cli"))
 
 
 def _for_each(jobs: list[int], act: Callable[[int], str], as_json: bool) -> None:

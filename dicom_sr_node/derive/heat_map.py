@@ -44,7 +44,7 @@ def heat_map(
         series_instance_uid=identity.companion_uid(source, algorithm, "heat map series", str(source.SeriesInstanceUID)),
         series_number=identity.series_number(source) + identity.SERIES_NUMBER_OFFSET,
         sop_instance_uid=identity.companion_uid(
-            source, algorithm, "heat map", str(source.SOPInstanceUID), frame.sha256
+            source, algorithm, "heat map", str(source.SOPInstanceUID), identity.whose(source), frame.sha256
         ),
         instance_number=1,
         manufacturer=software.NAME,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from uuid import UUID, uuid5
@@ -17,6 +18,16 @@ from dicom_sr_node.pixels.frame import Frame
 REVISION = 3  # grows when this software makes other pixels of the same source and weights: other UIDs then
 SERIES_NUMBER_OFFSET = 9000  # behind everything that a modality numbers
 
+_WHOSE = (
+    "PatientID",
+    "IssuerOfPatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "AccessionNumber",
+)
 _NAMESPACE = UUID("5336ce33-8e56-43bd-9a27-87df63afe0a9")
 
 
@@ -40,9 +51,28 @@ class Algorithm:
 def sop_instance_uid(source: Dataset, frame: Frame, algorithm: Algorithm) -> str:
     """The same for the same source, pixels and algorithm, another for any other (PS3.5 B.2).
 
-    Of the pixels as they decode: an image that comes twice in two transfer syntaxes has one result.
+    Another patient, study or accession is another source: what a result says of them must follow it. Of the pixels as
+    they decode: an image that comes twice in two transfer syntaxes has one result.
     """
-    return _uid("instance", str(source.SOPInstanceUID), frame.sha256, algorithm.key)
+    return _uid("instance", str(source.SOPInstanceUID), whose(source), frame.sha256, algorithm.key)
+
+
+def whose(source: Dataset) -> str:
+    """One hash for the patient, the study and the order that an image is of, whatever character set it says them in."""
+    texts = (_read(source, keyword).strip(" ^=\0") for keyword in _WHOSE)
+    return hashlib.sha256(chr(31).join(texts).encode()).hexdigest()
+
+
+def _read(source: Dataset, keyword: str) -> str:
+    """A text without decoding its element, which a result copies byte for byte; as bytes where it cannot be read."""
+    text, encodings = text_of(source, keyword), source.original_character_set
+    encodings = [encodings] if isinstance(encodings, str) else encodings
+    if text.isascii() or len(encodings) != 1:
+        return text
+    try:
+        return text.encode("latin-1").decode(encodings[0])
+    except (LookupError, UnicodeError):
+        return text
 
 
 def series_instance_uid(source: Dataset, algorithm: Algorithm) -> str:

@@ -58,6 +58,7 @@ class OutputKind(StrEnum):
     IMAGE = "image"  # the derived image; the others accompany it
     HEAT_MAP = "heat map"
     REPORT = "report"
+    REJECTION = "rejection note"  # asks an archive to hide the others
     SHADOW = "shadow"  # an image of weights that are only compared; it is sent nowhere
 
 
@@ -172,6 +173,9 @@ class Output:
     scale: int
     created_at: float
     purged_at: float  # when its file was removed; 0 while it is here
+    source_pixels: str  # the hash of its source's pixels; empty of results of an earlier version, as is the next
+    whose: str  # the hash of the patient, study and order that it names
+    superseded_by: int  # an output of the same source of another patient, study or order; 0: none, -1: that was seen to
 
 
 @dataclass(frozen=True)

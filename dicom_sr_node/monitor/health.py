@@ -48,6 +48,7 @@ def examine(settings: Settings, store: Store) -> Health:
         *_disk(settings),
         *_roles(processes),
         *_dead(counts[ImageStatus.DEAD]),
+        *_superseded(store),
         *_destinations(settings, store),
         *_queue(store),
         *_silent(settings, seen),
@@ -85,6 +86,16 @@ def _dead(dead: int) -> Iterator[Problem]:
     if dead:
         what = "1 image is dead" if dead == 1 else f"{dead} images are dead"
         yield Problem("dead", "images", what, "see why under Images, mend the cause, and retry them")
+
+
+def _superseded(store: Store) -> Iterator[Problem]:
+    for row in store.outputs.superseded():
+        text = (
+            f"an archive has a result of image {row.instance_id} that names another patient, study or accession than "
+            f"image {row.newer_id}, which is the same one"
+        )
+        remedy = f"`srnode jobs reject {row.job_id}` sends a rejection note, with --dismiss none"
+        yield Problem("superseded", f"image {row.instance_id}", text, remedy)
 
 
 def _destinations(settings: Settings, store: Store) -> Iterator[Problem]:

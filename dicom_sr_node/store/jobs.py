@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, func, insert, or_, select, update
 from dicom_sr_node.domain.errors import NotFound
 from dicom_sr_node.domain.image_status import ImageStatus
 from dicom_sr_node.domain.records import Job, JobResult, JobState, Priority, SkipReason, Stored, StoredOutput
-from dicom_sr_node.store import arrivals, leases
+from dicom_sr_node.store import arrivals, leases, supersession
 from dicom_sr_node.store.engine import again_if_beaten, now, reading
 from dicom_sr_node.store.journal import journal
 from dicom_sr_node.store.status import DEAD_DELIVERY, IS_STATUS, OPEN_DELIVERY, status_of
@@ -60,6 +60,7 @@ class Jobs:
                 journal(connection, claim.instance_id, "left out", why)
             served = arrivals.served(connection, claim.id)
             spare = [kept.stored for kept in result.outputs if not self._keep(connection, claim, kept, served)]
+            supersession.note(connection, claim.instance_id)
             arrivals.judge_next(connection, claim.id, claim.instance_id)
         return spare
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, case, func, select, update
+from sqlalchemy import Connection, Engine, case, exists, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from dicom_sr_node.domain.errors import NotFound
-from dicom_sr_node.domain.records import Delivery, JobState, Output
-from dicom_sr_node.store import audit_queue, leases
+from dicom_sr_node.domain.records import Delivery, JobState, Output, StoredOutput
+from dicom_sr_node.store import audit_queue, leases, supersession
 from dicom_sr_node.store.destinations import Destinations
 from dicom_sr_node.store.engine import now, reading
 from dicom_sr_node.store.jobs import BY_HAND
 from dicom_sr_node.store.journal import journal
 from dicom_sr_node.store.tables import delivery, job, output
+
+
+class Superseded(NamedTuple):
+    """A job whose result is not so any more, its image, and the image that says so."""
+
+    job_id: int
+    instance_id: int
+    newer_id: int
 
 
 class Outputs:
@@ -38,6 +46,47 @@ class Outputs:
         """The spool files that rows refer to."""
         with reading(self._engine) as connection:
             return set(connection.scalars(select(output.c.file).where(output.c.purged_at == 0)))
+
+    def superseded(self) -> list[Superseded]:
+        """Results that name another patient, study or order than their source does now, and that somebody has."""
+        newer, its_job = output.alias(), job.alias()
+        has_it = exists().where(
+            delivery.c.output_id == output.c.id, delivery.c.state.in_((JobState.DONE, JobState.SENT))
+        )
+        statement = (
+            select(output.c.job_id, job.c.instance_id, its_job.c.instance_id.label("newer_id"))
+            .join(job, job.c.id == output.c.job_id)
+            .join(newer, newer.c.id == output.c.superseded_by)
+            .join(its_job, its_job.c.id == newer.c.job_id)
+            .where(output.c.superseded_by > 0, has_it)
+            .order_by(output.c.id)
+        )
+        with reading(self._engine) as connection:
+            return [Superseded(**row) for row in connection.execute(statement).mappings()]
+
+    def reject(self, job_id: int, note: StoredOutput, who: str) -> None:
+        """A rejection note on the results of a job, on its way; they need nobody's attention any more."""
+        clock, stored = now(self._engine), note.stored
+        with self._engine.begin() as connection:
+            file = {"file": stored.name, "sha256": stored.sha256, "bytes": stored.bytes, "created_at": clock}
+            made = insert(output).values(**note.columns, **file, job_id=job_id).returning(output.c.id)
+            output_id = connection.execute(made).scalar_one()
+            for name in note.destinations:
+                way = {"output_id": output_id, "destination": name, "run_at": clock, "updated_at": clock}
+                connection.execute(insert(delivery).values(**way, **leases.NEW))
+            self._settle(connection, job_id, "rejected", f"{who}, to {', '.join(note.destinations)}")
+
+    def dismiss(self, job_id: int, who: str) -> None:
+        """Results that name another patient need nobody's attention any more."""
+        with self._engine.begin() as connection:
+            self._settle(connection, job_id, "supersession dismissed", who)
+
+    @staticmethod
+    def _settle(connection: Connection, job_id: int, what: str, text: str) -> None:
+        is_superseded = (output.c.job_id == job_id) & (output.c.superseded_by > 0)
+        connection.execute(update(output).where(is_superseded).values(superseded_by=supersession.SETTLED))
+        image = connection.execute(select(job.c.instance_id).where(job.c.id == job_id)).scalar_one()
+        journal(connection, image, what, text)
 
     def _one(self, where: Any, missing: str) -> Output:
         with reading(self._engine) as connection:

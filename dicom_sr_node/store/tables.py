@@ -108,6 +108,9 @@ output = Table(
     Column("scale", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("purged_at", Float, nullable=False, server_default="0"),
+    Column("source_pixels", String(64), nullable=False, server_default=""),
+    Column("whose", String(64), nullable=False, server_default=""),
+    Column("superseded_by", Integer, nullable=False, server_default="0", index=True),
 )
 
 delivery = Table(

@@ -73,7 +73,7 @@ class InferenceProcess:
         pipeline = Pipeline(self._decoder, lambda name: self._upscaler(name or model), self._settings.derive)
         outcome = pipeline.run(request.path, self._plan_request(model), request.origin, datetime.now(UTC))
         outputs = [
-            StoredOutput(describe(kind, ds, derived.card, derived.scale), self._keep(ds), derived.spec.destinations)
+            StoredOutput(describe(kind, ds, derived), self._keep(ds), derived.spec.destinations)
             for derived in outcome.results
             for kind, ds in derived.objects()
         ]
@@ -100,7 +100,7 @@ class InferenceProcess:
             return []
         shadow = outcome.results[0]
         numbers = {**compare(shadow, sent), "seconds": round(time.monotonic() - started, 2)}
-        columns = describe(OutputKind.SHADOW, shadow.image, shadow.card, shadow.scale)
+        columns = describe(OutputKind.SHADOW, shadow.image, shadow)
         return [StoredOutput(columns, self._keep(shadow.image), (), numbers)]
 
     def _keep(self, ds: Dataset) -> Stored:

@@ -16,6 +16,7 @@ from dicom_sr_node import quality
 from dicom_sr_node.config.rules import Rule
 from dicom_sr_node.config.types import Label
 from dicom_sr_node.config.working import DeriveSettings
+from dicom_sr_node.derive import identity
 from dicom_sr_node.derive.heat_map import heat_map
 from dicom_sr_node.derive.identity import Algorithm
 from dicom_sr_node.derive.image import DerivedImage
@@ -47,6 +48,8 @@ class DerivedResult:
     pixels: NDArray[Any]  # (sH, sW), without any label
     image: DerivedImage
     extras: dict[OutputKind, Dataset]  # heat map, report; none by default
+    source_pixels: str  # the hash of the source's pixels
+    whose: str  # the hash of the patient, study and order
 
     def objects(self) -> Iterator[tuple[OutputKind, Dataset]]:
         """The image, then what accompanies it."""
@@ -133,7 +136,10 @@ class Pipeline:
                 extras[OutputKind.HEAT_MAP] = heat_map(source, frame, verdict, algorithm, now, remark)
             if self.derive.report:
                 extras[OutputKind.REPORT] = report(source, image, verdict, algorithm, now, remark)
-        return DerivedResult(output.spec, upscaler.card, output.scale, verdict, pixels, image, extras)
+            key = identity.whose(source)
+        return DerivedResult(
+            output.spec, upscaler.card, output.scale, verdict, pixels, image, extras, frame.sha256, key
+        )
 
 
 def algorithm_of(upscaler: Upscaler, scale: int, label: Label) -> Algorithm:
@@ -168,13 +174,15 @@ def compare(shadow: DerivedResult, sent: DerivedResult) -> dict[str, Any]:
     }
 
 
-def describe(kind: OutputKind, ds: Dataset, card: Card, scale: int) -> dict[str, Any]:
+def describe(kind: OutputKind, ds: Dataset, result: DerivedResult) -> dict[str, Any]:
     """The columns of `output`."""
     return {
         "kind": kind,
         "sop_class_uid": str(ds.SOPClassUID),
         "sop_instance_uid": str(ds.SOPInstanceUID),
         "series_uid": str(ds.SeriesInstanceUID),
-        "model": card.identity,
-        "scale": scale,
+        "model": result.card.identity,
+        "scale": result.scale,
+        "source_pixels": result.source_pixels,
+        "whose": result.whose,
     }

@@ -17,7 +17,7 @@ from dicom_sr_node.commitment.scu import CommitmentScu
 from dicom_sr_node.commitment.wire import REQUEST, SOP_CLASS, SOP_INSTANCE, CommitmentAction
 from dicom_sr_node.config.destinations import Peer
 from dicom_sr_node.deliver.destinations.base import Commitment, Connection, Description, Surroundings, blamed
-from dicom_sr_node.derive import encoding
+from dicom_sr_node.derive import encoding, rejection
 from dicom_sr_node.dicom import header, sop_kinds, syntaxes
 from dicom_sr_node.dicom.sop_kinds import KINDS
 from dicom_sr_node.dicom.statuses import SUCCESS
@@ -28,7 +28,7 @@ from dicom_sr_node.network import associations, c_store, guard
 from dicom_sr_node.network.associations import Context
 from dicom_sr_node.store.commitments import Commitments
 
-COMPANIONS = (SecondaryCaptureImageStorage, EnhancedSRStorage)  # heat map, report
+COMPANIONS = (SecondaryCaptureImageStorage, EnhancedSRStorage, rejection.SOP_CLASS)  # heat map, report, note
 _REPORT_S = 10.0
 
 

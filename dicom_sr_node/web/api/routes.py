@@ -131,7 +131,11 @@ def image(context: Context, person: ViewerToken, image_id: Number) -> ImageDetai
             for output, ways in outputs
         ],
         journal=[JournalEntry(**event) for event in context.store.instances.events(image_id)],
-        possible=possible(row, [way for _, ways in outputs for way in ways]),
+        possible=possible(
+            row,
+            [way for _, ways in outputs for way in ways],
+            superseded=any(output.superseded_by > 0 for output, _ in outputs),
+        ),
     )
 
 
@@ -144,7 +148,7 @@ def _image(row: dict[str, Any]) -> dict[str, Any]:
 def act_on_image(
     request: Request, context: Context, person: OperatorToken, image_id: Number, act: ImageAction
 ) -> ActionResult:
-    """Retry, cancel, send again, mark as urgent, keep for ever or no longer. 404: its state does not allow it."""
+    """Retry, cancel, send again, mark as urgent, keep for ever or no longer, reject. 404: not in its state."""
     job_id = int(context.store.search.image(image_id)["job_id"])
     outcome = context.image_actions.act(act, job_id, actor_of(request, person))
     return ActionResult(told=wording.sentence(outcome))

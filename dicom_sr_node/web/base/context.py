@@ -59,7 +59,7 @@ class AppContext:
     @property
     def image_actions(self) -> ImageActions:
         """What can be done to images."""
-        return ImageActions(self.store, self.audit)
+        return ImageActions(self.store, self.audit, Spool(self.settings.node.spool, "web"))
 
     @property
     def model_actions(self) -> ModelActions:

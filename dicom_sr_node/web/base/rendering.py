@@ -28,11 +28,13 @@ _ACT_NAMES = {
     ImageAction.URGENT: "Mark as urgent",
     ImageAction.HOLD: "Keep for ever",
     ImageAction.RELEASE: "Keep no longer",
+    ImageAction.REJECT: "Send a rejection note",
 }
 _KINDS = {
     OutputKind.IMAGE: "result",
     OutputKind.HEAT_MAP: "heat map",
     OutputKind.REPORT: "report",
+    OutputKind.REJECTION: "rejection note",
     OutputKind.SHADOW: "shadow",
 }
 _WAYS = {

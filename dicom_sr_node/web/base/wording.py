@@ -20,6 +20,8 @@ _SENTENCES = {
 
 def sentence(outcome: ActionOutcome) -> str:
     """Raises NotFound, with the sentence, where the image's state did not allow it."""
+    if outcome.outcome is Outcome.REJECTING:
+        return f"A rejection note goes to {outcome.deliveries} of those who have its results."
     if outcome.deliveries:
         how = "again, the same bytes" if outcome.outcome is Outcome.SENDING_AGAIN else "at once"
         count = outcome.deliveries

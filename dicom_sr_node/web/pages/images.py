@@ -130,7 +130,7 @@ def _image(context: AppContext, image_id: int) -> dict[str, Any]:
         "viewable": viewable if not row["purged_at"] else [],
         "quality": json.loads(job.quality) if job.quality else {},
         "journal": context.store.instances.events(image_id),
-        "acts": possible(row, [way for _, way in ways]),
+        "acts": possible(row, [way for _, way in ways], superseded=any(output.superseded_by > 0 for output in outputs)),
         "urgent": job.priority == Priority.STAT,
         "full_share": FULL_SHARE,
     }

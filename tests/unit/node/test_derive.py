@@ -200,6 +200,27 @@ def test_uids_follow_from_source_weights_and_parameters_alone() -> None:
     assert uids(MAKER, ds=second)[0] != first[0]
 
 
+def test_another_patient_study_or_order_is_another_result() -> None:
+    def uid(ds: Dataset) -> str:
+        return identity.sop_instance_uid(ds, decode(ds), MAKER)
+
+    first = uid(image())
+    for keyword, value in (
+        ("PatientID", "OTHER"),
+        ("IssuerOfPatientID", "WARD"),
+        ("PatientName", "Other^Name"),
+        ("PatientBirthDate", "19000101"),
+        ("StudyInstanceUID", "1.2.3"),
+        ("AccessionNumber", "A9"),
+    ):
+        corrected = image()
+        setattr(corrected, keyword, value)
+        assert uid(corrected) != first, keyword
+    same = image()
+    same.PatientID, same.StationName = f"{same.PatientID} ", "ANOTHER"
+    assert uid(same) == first
+
+
 def test_our_own_output_is_never_processed_again(derive: Derive) -> None:
     derived = derive(image())
     with pytest.raises(Skipped, match="already upscaled"):

@@ -31,7 +31,7 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
 
 
 def actions(outbox: Outbox) -> ImageActions:
-    return ImageActions(outbox.store, AuditMessages("SRNODE", enabled=True))
+    return ImageActions(outbox.store, AuditMessages("SRNODE", enabled=True), outbox.spool)
 
 
 @pytest.mark.parametrize("status", ImageStatus)

@@ -19,6 +19,10 @@ def upgrade() -> None:
     )
     op.create_index("ix_arrival_instance_id", "arrival", ["instance_id"])
     op.add_column("output", sa.Column("purged_at", sa.Float(), nullable=False, server_default="0"))
+    op.add_column("output", sa.Column("source_pixels", sa.String(length=64), nullable=False, server_default=""))
+    op.add_column("output", sa.Column("whose", sa.String(length=64), nullable=False, server_default=""))
+    op.add_column("output", sa.Column("superseded_by", sa.Integer(), nullable=False, server_default="0"))
+    op.create_index("ix_output_superseded_by", "output", ["superseded_by"])
     op.execute(
         "UPDATE output SET purged_at = (SELECT instance.purged_at FROM instance JOIN job"
         " ON job.instance_id = instance.id WHERE job.id = output.job_id)"
