@@ -1,16 +1,22 @@
 # `make` alone tells what there is. Everything happens in .venv, which is made when it is needed.
 PYTHON ?= python3
 BIN := .venv/bin
+LOCKS := config/requirements
+SBOM := docs/sbom.cdx.json
+# Its build (CPU or CUDA) is the machine's own, so that no lock holds its hash.
+TORCH := $(shell grep -o 'torch[~=][^"]*' pyproject.toml)
 
-.PHONY: help demo test check cards pages bench soak clean
+.PHONY: help demo test check lock sbom cards pages bench soak clean
 
 help:            ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.venv/installed: pyproject.toml
+.venv/installed: $(LOCKS)/dev.txt
 	@echo "installing into .venv: this takes some minutes"
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[dev]'
+	$(BIN)/pip install --quiet $(TORCH)
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r $(LOCKS)/dev.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
 	@touch $@
 
 demo: .venv/installed   ## the whole journey on this machine, with a synthetic radiograph
@@ -23,6 +29,18 @@ check: .venv/installed  ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+lock:            ## resolve the dependencies anew: each supported set with the hashes of its files
+	for set in run postgresql train dev; do \
+		extra=$$([ $$set = run ] || echo --extra=$$set); \
+		CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras \
+			--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(foreach name,torch dicom-sr-node pip setuptools wheel,--unsafe-package $(name)) \
+			$$extra -o $(LOCKS)/$$set.txt pyproject.toml || exit 1; \
+	done
+	$(MAKE) sbom
+
+sbom: .venv/installed   ## the bill of materials (CycloneDX) of what running needs
+	$(BIN)/cyclonedx-py requirements --output-reproducible --pyproject pyproject.toml -o $(SBOM) $(LOCKS)/run.txt
 
 cards: .venv/installed  ## measure the shipped weights on held-out patients: every figure in their cards (half an hour)
 	$(BIN)/python -m training.card xr-lite xr xr-gan --data ../shared/xray

@@ -76,6 +76,7 @@ def classes() -> str:
     roles = [*((kind.uid, "SCP, SCU") for kind in KINDS.values())]
     roles += [(SecondaryCaptureImageStorage, "SCP (stored, not upscaled), SCU (heat map)")]
     roles += [(EnhancedSRStorage, "SCP (stored, not upscaled), SCU (report)")]
+    roles += [(rejection.SOP_CLASS, "SCP (stored, not upscaled), SCU (rejection note)")]
     named = {str(uid) for uid, _ in roles}
     others = [uid for uid in syntaxes.storage_classes("all") if uid not in named]
     rows: list[tuple[object, ...]] = [(UID("1.2.840.10008.1.1").name, "1.2.840.10008.1.1", "SCP, SCU")]

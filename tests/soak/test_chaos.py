@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
 import subprocess
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, evt
 from support.archive import Archive
@@ -28,7 +32,7 @@ SENDERS = 2
 
 
 class Faulty(Archive):
-    """An archive that is full, confused, slow, or aborts, one time in four each."""
+    """An archive that is now and then full or slow, aborts, or answers about another image than it was sent."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +48,114 @@ class Faulty(Archive):
             return 0xA700
         if luck < 0.15:
             time.sleep(0.5)
+        if 0.2 < luck < 0.25:
+            answer = Dataset()
+            answer.Status, answer.AffectedSOPInstanceUID = 0x0000, "1.2.3"
+            return answer
         return super()._store(event)
+
+
+class Away(Archive):
+    """An archive that must commit to what it was sent, and is away half of the time."""
+
+    def __init__(self) -> None:
+        super().__init__(commits="same")
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._come_and_go)
+
+    def start(self) -> Archive:
+        super().start()
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self.stay()
+        super().stop()
+
+    def stay(self) -> None:
+        """From now on it is there."""
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _come_and_go(self) -> None:
+        while not self._over.wait(20):
+            super().stop()
+            self._over.wait(20)
+            super().start()
+
+
+class Cloud:
+    """A STOW-RS archive: some answers are lost after it has stored, then it says 409; some 409s give no reason."""
+
+    def __init__(self) -> None:
+        self.received: dict[str, Dataset] = {}
+        self.calm = False
+        luck, cloud = random.Random(2), self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                ds = _first_part(self._body(), self.headers["Content-Type"])
+                uid, chance = str(ds.SOPInstanceUID), 1.0 if cloud.calm else luck.random()
+                if chance < 0.1:
+                    self._answer(409, _failed(uid, 0xA700))
+                elif uid in cloud.received:
+                    assert cloud.received[uid] == ds
+                    self._answer(409, _failed(uid, 45070) if luck.random() < 0.5 else {})
+                else:
+                    cloud.received[uid] = ds
+                    self._answer(*((504, {}) if chance < 0.3 else (200, _stored(uid))))
+
+            def do_GET(self) -> None:
+                uid = parse_qs(urlsplit(self.path).query).get("SOPInstanceUID", [""])[0]
+                found = [{"00080018": {"vr": "UI", "Value": [uid]}}] if uid in cloud.received else []
+                self._answer(200, found)
+
+            def _body(self) -> bytes:
+                if self.headers.get("Transfer-Encoding") != "chunked":
+                    return self.rfile.read(int(self.headers["Content-Length"]))
+                body = b""
+                while length := int(self.rfile.readline(), 16):
+                    body += self.rfile.read(length)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return body
+
+            def _answer(self, status: int, document: object) -> None:
+                body = json.dumps(document).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/dicom+json; charset=utf-8")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *arguments: object) -> None:
+                """Quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
+
+    def start(self) -> None:
+        threading.Thread(target=self._server.serve_forever).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _first_part(body: bytes, content_type: str) -> Dataset:
+    boundary = content_type.partition("boundary=")[2].strip('"').encode()
+    part = body.split(b"--" + boundary)[1].partition(b"\r\n\r\n")[2]
+    return dcmread(BytesIO(part.removesuffix(b"\r\n")))
+
+
+def _failed(uid: str, reason: int) -> dict[str, object]:
+    item = {"00081155": {"vr": "UI", "Value": [uid]}, "00081197": {"vr": "US", "Value": [reason]}}
+    return {"00081198": {"vr": "SQ", "Value": [item]}}
+
+
+def _stored(uid: str) -> dict[str, object]:
+    return {"00081199": {"vr": "SQ", "Value": [{"00081155": {"vr": "UI", "Value": [uid]}}]}}
 
 
 class Sender(threading.Thread):
@@ -68,7 +179,7 @@ class Sender(threading.Thread):
             time.sleep(random.uniform(0.0, 0.6))
 
     def _send(self, ds: Dataset) -> bool:
-        ae = AE(ae_title="SENDER")
+        ae = AE(ae_title=f"SENDER_{self.number}")
         ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 40
         ae.add_requested_context(ds.SOPClassUID, ExplicitVRLittleEndian)
         assoc = ae.associate("127.0.0.1", self.node.settings.scp.port, ae_title="SRNODE")
@@ -133,10 +244,20 @@ def start_again(node: Node) -> None:
 def test_chaos(tmp_path: Path, database_url: str, minutes: float, row: Row) -> None:
     port = free_port()
     knows_us = {"NODE": ["SRNODE", "127.0.0.1", port]}
-    with started(Orthanc(tmp_path / "orthanc", DicomModalities=knows_us)) as orthanc, started(Faulty()) as faulty:
-        peers = {"ORTHANC": orthanc.port, "FAULTY": faulty.port}
-        node = Node.configure(tmp_path, peers=peers, database_url=database_url, port=port)
-        node.change('ae_title = "ORTHANC"', 'ae_title = "ORTHANC"\ncommitment = "required"')
+    with (
+        started(Orthanc(tmp_path / "orthanc", DicomModalities=knows_us)) as orthanc,
+        started(Faulty()) as faulty,
+        started(Away()) as away,
+        started(Cloud()) as cloud,
+    ):
+        peers = {"ORTHANC": orthanc.port, "FAULTY": faulty.port, "AWAY": away.port}
+        more = f'[dicomweb.CLOUD]\nurl = "http://127.0.0.1:{cloud.port}/dicom-web"\n'
+        node = Node.configure(tmp_path, peers=peers, database_url=database_url, port=port, more=more)
+        for name in ("ORTHANC", "AWAY"):
+            node.change(f'ae_title = "{name}"', f'ae_title = "{name}"\ncommitment = "required"')
+        callers = json.dumps([f"SENDER_{number}" for number in range(SENDERS)])
+        node.change('name = "all"\n', f'name = "all"\nmatch = {{ calling_ae = {callers} }}\n')
+        node.change('"AWAY"]', '"AWAY", "CLOUD"]')
         node.change("retry_first_s = 0.5", "retry_first_s = 0.5\nresponse_timeout_s = 10\ncommitment_wait_s = 20")
         node.change("lease_s = 5", "lease_s = 10")
         node.start()
@@ -148,13 +269,14 @@ def test_chaos(tmp_path: Path, database_url: str, minutes: float, row: Row) -> N
             kills = kill_at_random(node, until)
             for sender in senders:
                 sender.join()
-            faulty.calm = True
+            faulty.calm = cloud.calm = True
+            away.stay()
             acknowledged = [uid for sender in senders for uid in sender.acknowledged]
             wait_until(lambda: node.process and node.listens(), 60, "the node's return")
             calm_at = time.monotonic()
             jobs = node.wait(jobs=len(acknowledged), within_s=600)
             settled_s = time.monotonic() - calm_at
-            judge(node, orthanc, faulty, acknowledged, jobs)
+            judge(node, orthanc, [faulty, away], cloud, acknowledged, jobs)
         finally:
             node.stop()
     repeats = sum(sender.repeats for sender in senders)
@@ -164,11 +286,18 @@ def test_chaos(tmp_path: Path, database_url: str, minutes: float, row: Row) -> N
     row(
         f"kill -9 at random, {kind}",
         how_much,
-        f"0 lost, 0 doubled, fsck clean; {fenced} fenced; calm in {settled_s:.0f} s",
+        f"0 lost, 0 doubled, 0 dead, fsck clean; {fenced} fenced; calm in {settled_s:.0f} s",
     )
 
 
-def judge(node: Node, orthanc: Orthanc, faulty: Faulty, acknowledged: list[str], jobs: list[dict[str, Any]]) -> None:
+def judge(
+    node: Node,
+    orthanc: Orthanc,
+    scripted: list[Archive],
+    cloud: Cloud,
+    acknowledged: list[str],
+    jobs: list[dict[str, Any]],
+) -> None:
     assert len(set(acknowledged)) == len(acknowledged)
     states = {job["sop_instance_uid"]: (job["state"], job["reason"]) for job in jobs}
     assert len(states) == len(jobs)
@@ -180,10 +309,12 @@ def judge(node: Node, orthanc: Orthanc, faulty: Faulty, acknowledged: list[str],
         assert {way.state for way in node.store.deliveries.of_output(output.id)} == {"done"}
     held = [instance["MainDicomTags"]["SOPInstanceUID"] for instance in orthanc.instances()]
     assert sorted(held) == sorted(made), "Orthanc does not hold each result once"
-    assert set(faulty.uids) == set(made)
-    first: dict[str, Dataset] = {}
-    for ds in faulty.received:  # what came twice came as the same bytes
-        assert first.setdefault(str(ds.SOPInstanceUID), ds) == ds
+    assert set(cloud.received) == set(made)
+    for archive in scripted:
+        assert set(archive.uids) == set(made)
+        first: dict[str, Dataset] = {}
+        for ds in archive.received:  # what came twice came as the same bytes
+            assert first.setdefault(str(ds.SOPInstanceUID), ds) == ds
     node.fsck()
 
 
