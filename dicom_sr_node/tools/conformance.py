@@ -16,7 +16,7 @@ from dicom_sr_node.commitment import wire
 from dicom_sr_node.config.destinations import Peer
 from dicom_sr_node.config.rules import Rule
 from dicom_sr_node.config.settings import Settings
-from dicom_sr_node.derive import encoding, policy, report
+from dicom_sr_node.derive import encoding, policy, rejection, report
 from dicom_sr_node.derive.policy import AttributeAction
 from dicom_sr_node.dicom import software, sop_kinds, statuses, syntaxes
 from dicom_sr_node.dicom.modules import MODULES
