@@ -24,6 +24,7 @@ from dicom_sr_node.domain.errors import (
 from dicom_sr_node.domain.records import Delivery, Output
 from dicom_sr_node.role import RoleContext
 from dicom_sr_node.runtime import failpoints, log
+from dicom_sr_node.store import supersession
 
 _log = log.get("deliver")
 
@@ -80,6 +81,8 @@ class DestinationWorker:
     def _send_one(self, claim: Delivery, destination: Destination, connection: Connection) -> None:
         """Raises what `_settle` turns into the delivery's end."""
         output = self._store.outputs.get(claim.output_id)
+        if output.superseded_by > 0 and not claim.since:  # meanwhile; by hand it is sent all the same
+            raise PeerRefused(supersession.NOT_SENT)
         plain = max(claim.doubts + 1, claim.failures) >= TRIES_OF_A_DOUBTFUL_OBJECT
         warning = connection.send(output, self._file(output), plain=plain)
         failpoints.hit("deliver.sent")

@@ -16,6 +16,7 @@ from dicom_sr_node.config.settings import Settings
 from dicom_sr_node.deliver.destinations.table import destinations, local_entity
 from dicom_sr_node.domain.diagnosis import Diagnosis, Verdict
 from dicom_sr_node.domain.errors import NodeError
+from dicom_sr_node.monitor.doubts import hints
 from dicom_sr_node.network import associations, certificates, tls
 from dicom_sr_node.spool import Spool
 from dicom_sr_node.store import engine as database
@@ -33,6 +34,7 @@ def examine(settings: Settings, store: Store, spool: Spool) -> Iterator[Diagnosi
     yield _clock(store)
     yield from _ports(settings)
     yield from _dashboard(settings)
+    yield from (Diagnosis("configuration", Verdict.WARN, line, "see `srnode config check`") for line in hints(settings))
     yield _model(settings, store)
     for way in destinations(settings).values():
         yield from way.check(store.commitments)

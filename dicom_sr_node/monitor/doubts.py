@@ -16,12 +16,17 @@ from dicom_sr_node.network.addresses import is_loopback
 
 def doubts(settings: Settings, path: Path | None) -> Iterator[str]:
     """One line for each: key, what it is, what to do. path: of the configuration."""
-    yield from _twins(settings)
-    yield from _tokens_in_the_clear(settings)
-    yield from secrets.open_files(settings, path)
+    yield from hints(settings, path)
     for problem in certificates.examine(settings, datetime.now(UTC)):
         if not problem.is_fatal:
             yield f"{problem.key}: {problem.text}: {problem.remedy}"
+
+
+def hints(settings: Settings, path: Path | None = None) -> Iterator[str]:
+    """Those that are no matter of certificates."""
+    yield from _twins(settings)
+    yield from _tokens_in_the_clear(settings)
+    yield from secrets.open_files(settings, path)
 
 
 def _twins(settings: Settings) -> Iterator[str]:

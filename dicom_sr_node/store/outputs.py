@@ -59,7 +59,8 @@ class Outputs:
             .join(newer, newer.c.id == output.c.superseded_by)
             .join(its_job, its_job.c.id == newer.c.job_id)
             .where(output.c.superseded_by > 0, has_it)
-            .order_by(output.c.id)
+            .distinct()
+            .order_by(output.c.job_id)
         )
         with reading(self._engine) as connection:
             return [Superseded(**row) for row in connection.execute(statement).mappings()]

@@ -27,6 +27,8 @@ class _Result(NamedTuple):
     said: str  # patient, study and accession, as far as the database knows
 
 
+NOT_SENT = "not sent: its source came again, of another patient, study or accession"
+_SENT = (OutputKind.IMAGE, OutputKind.HEAT_MAP, OutputKind.REPORT)
 SETTLED = -1  # somebody has seen to it
 
 
@@ -62,10 +64,10 @@ def _is_of_another(old: _Result, new: _Result) -> bool:
 
 def _supersede(connection: Connection, old: _Result, new: _Result) -> None:
     clock = now(connection.engine)
-    connection.execute(update(output).where(output.c.id == old.id).values(superseded_by=new.id))
-    of_job = select(output.c.id).where(output.c.job_id == old.job_id)
-    waiting = delivery.c.output_id.in_(of_job) & (delivery.c.state == JobState.READY)
-    why = f"not sent: image {new.image_id} is the same one, of another patient, study or accession"
+    of_job = (output.c.job_id == old.job_id) & output.c.kind.in_(_SENT)
+    connection.execute(update(output).where(of_job).values(superseded_by=new.id))
+    waiting = delivery.c.output_id.in_(select(output.c.id).where(of_job)) & (delivery.c.state == JobState.READY)
+    why = f"{NOT_SENT} (image {new.image_id})"
     connection.execute(update(delivery).where(waiting).values(state=JobState.DEAD, reason=why, updated_at=clock))
     journal(connection, old.image_id, "superseded", f"by image {new.image_id}: another patient, study or accession")
     text = f"the result of image {old.image_id}, which names another patient, study or accession"

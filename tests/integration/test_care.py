@@ -298,7 +298,7 @@ def test_two_nodes_on_one_postgresql_share_the_work_and_survive_each_other(
         node = Node.configure(tmp_path / name, peers={"ARCHIVE": archive.port}, database_url=url)
         node.change("[node]\n", f'[node]\nspool_dir = "{tmp_path / "spool"}"\n')
         # what a killed one was sending is taken over after twice the sum of these
-        node.change("[delivery]\n", "[delivery]\nconnect_timeout_s = 2\nresponse_timeout_s = 8\n")
+        node.change("[delivery]\n", "[delivery]\nconnect_timeout_s = 1\nresponse_timeout_s = 4\n")
         nodes.append(node)
     one, two = nodes
     with started(one), started(two):

@@ -107,7 +107,7 @@ def test_sigterm_ends_the_node_in_good_order_and_the_job_goes_back(node: Node, a
 
 def test_an_image_that_is_never_finished_ends_dead_and_the_next_one_is_served(tmp_path: Path, archive: Archive) -> None:
     node = Node.configure(tmp_path, peers={"ARCHIVE": archive.port})
-    node.change("lease_s = 5", "lease_s = 5\ndeadline_s = 8\nmax_attempts = 2")
+    node.change("lease_s = 5", "lease_s = 5\ndeadline_s = 5\nmax_attempts = 2")
     with started(node):
         node.storescu(save(image(BIG), tmp_path / "poison.dcm"))
         for attempt in (1, 2):
@@ -119,7 +119,7 @@ def test_an_image_that_is_never_finished_ends_dead_and_the_next_one_is_served(tm
         poison, good = sorted(node.wait(jobs=2), key=lambda job: job["id"])
     assert poison["state"] == "dead"
     assert "given up after 2 tries" in poison["reason"]
-    assert "not finished within 8 s" in poison["reason"]
+    assert "not finished within 5 s" in poison["reason"]
     assert good["state"] == "done"
     assert len(archive.uids) == 1
 

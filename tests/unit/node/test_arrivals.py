@@ -41,11 +41,16 @@ def store(tmp_path: Path, database_url: str) -> Iterator[Store]:
 
 
 def receive(
-    store: Store, origin: Origin, rules: dict[str, tuple[str, ...]] = RULES, *, file: str = "f1", sha: str = "a"
+    store: Store,
+    origin: Origin,
+    rules: dict[str, tuple[str, ...]] = RULES,
+    *,
+    file: str = "f1",
+    sha: str = "a",
+    patient_id: str = "P",
 ) -> int | None:
-    who = Identity(
-        sop_class_uid="1.2", sop_instance_uid="1.3", study_uid="1.4", series_uid="1.5", modality="DX", patient_id="P"
-    )
+    uids = {"sop_class_uid": "1.2", "sop_instance_uid": "1.3", "study_uid": "1.4", "series_uid": "1.5"}
+    who = Identity(**uids, modality="DX", patient_id=patient_id)
 
     def route(caller: Origin) -> Route:
         return Route(destinations=rules.get(caller.calling_ae, ()))
@@ -60,10 +65,10 @@ def claimed(store: Store) -> Job:
     return job
 
 
-def finish(store: Store, *destinations: str, uid: str = "2.25.1", file: str = "o1") -> list[Stored]:
+def finish(store: Store, *destinations: str, uid: str = "2.25.1", file: str = "o1", whose: str = "w") -> list[Stored]:
     """Work on what waits; returns the files that were not needed."""
     columns: dict[str, Any] = {"kind": OutputKind.IMAGE, "sop_class_uid": "1.2", "sop_instance_uid": uid}
-    columns |= {"series_uid": "2.25.2", "model": "m", "scale": 4}
+    columns |= {"series_uid": "2.25.2", "model": "m", "scale": 4, "source_pixels": "p", "whose": whose}
     kept = StoredOutput(columns, Stored(name=file, sha256="s", bytes=1), destinations)
     return store.jobs.done(claimed(store), JobResult((kept,), {}))
 
@@ -197,3 +202,28 @@ def test_a_result_that_was_purged_is_made_again_for_a_new_destination_only(store
     assert finish(store, "PACS", "RESEARCH", file="o2") == []
     assert store.outputs.files() == {"o2"}
     assert [way.state for way in store.deliveries.of_output(1)] == [JobState.DONE, JobState.READY]
+
+
+@pytest.mark.parametrize("known", ["w", ""])  # "": a result of an earlier version
+def test_the_result_of_another_patient_is_superseded_and_what_waits_of_it_is_not_sent(store: Store, known: str) -> None:
+    receive(store, ROOM2)
+    finish(store, "PACS", "RESEARCH", whose=known)
+    way = store.deliveries.claim("d", 60, "PACS")
+    assert way is not None
+    store.deliveries.done(way, "")
+    assert store.outputs.superseded() == []
+    receive(store, ROOM2, sha="b", file="f2", patient_id="OTHER")
+    finish(store, "PACS", "RESEARCH", uid="2.25.2", file="o2", whose="other")
+    assert [(row.job_id, row.newer_id) for row in store.outputs.superseded()] == [(1, 2)]
+    assert [way.state for way in store.deliveries.of_output(1)] == [JobState.DONE, JobState.DEAD]
+    assert [way.state for way in store.deliveries.of_output(2)] == [JobState.READY, JobState.READY]
+    store.outputs.dismiss(1, "by hand")
+    assert store.outputs.superseded() == []
+
+
+def test_other_weights_supersede_nothing(store: Store) -> None:
+    receive(store, ROOM1)
+    finish(store, "PACS")
+    receive(store, ROOM1, sha="b", file="f2")
+    finish(store, "PACS", uid="2.25.2", file="o2")
+    assert {store.outputs.get(number).superseded_by for number in (1, 2)} == {0}
