@@ -13,6 +13,7 @@ from dicom_sr_node.audit.messages import AuditMessages
 from dicom_sr_node.config.delivering import DeliverySettings
 from dicom_sr_node.deliver.destinations.base import Connection, Destination
 from dicom_sr_node.domain.errors import (
+    ConfigRefused,
     DeliveryError,
     Fenced,
     NodeError,
@@ -142,9 +143,10 @@ def _awaits_commitment(destination: Destination, connection: Connection) -> bool
 
 
 def _failure(error: NodeError | OSError) -> DeliveryError:
-    """What is wrong on this side passes, too: a certificate, a token, a disk."""
+    """What is wrong on this side passes, too: a certificate, a token, a disk; a result that is damaged does not."""
     if isinstance(error, DeliveryError):
         return error
     if isinstance(error, NodeError):
-        return PeerUnreachable(str(error))
+        kind = PeerUnreachable if isinstance(error, ConfigRefused) else PeerRefused
+        return kind(str(error))
     return PeerBusy(f"the result cannot be read here: {error.strerror or type(error).__name__}")

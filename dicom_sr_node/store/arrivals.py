@@ -50,7 +50,8 @@ def again(
         connection.execute(update(instance).where(instance.c.id == image_id).values(**more))
     new, before = route(origin), route(known.origin)
     if its_job.state in (JobState.READY, JobState.RUNNING):
-        if set(new.destinations) - set(before.destinations):
+        is_learned = its_job.state == JobState.READY and known.origin == Origin()  # in time for the work on it
+        if not is_learned and set(new.destinations) - set(before.destinations):
             connection.execute(insert(arrival).values(instance_id=image_id, **columns(origin)))
     elif its_job.state == JobState.DONE:
         if set(new.destinations) - _have(connection, its_job.id, known):

@@ -184,6 +184,18 @@ def test_an_archive_that_cannot_use_jpeg_ls_gets_the_last_try_plain(outbox: Outb
     assert outbox.states("ARCHIVE") == {"done": 1}
 
 
+def test_a_result_that_is_damaged_here_is_dead_and_holds_up_no_other(outbox: Outbox) -> None:
+    outbox.put(1, "ARCHIVE")
+    second = outbox.put(2, "ARCHIVE")
+    outbox.spool.path("outbox", outbox.store.outputs.get(1).file).write_bytes(b"no DICOM any more")
+    with started(archive(outbox)) as pacs:
+        lane = outbox.worker("ARCHIVE")
+        lane.step(NEVER)
+        lane.step(NEVER)
+        assert pacs.uids == [second.SOPInstanceUID]
+    assert outbox.states("ARCHIVE") == {"dead": 1, "done": 1}
+
+
 def compress(outbox: Outbox) -> None:
     """The result as a worker would have kept it."""
     output = outbox.store.outputs.get(1)

@@ -94,6 +94,16 @@ def test_what_was_adopted_from_nobody_learns_who_sent_it(store: Store) -> None:
     assert receive(store, ROOM1, file="f2") is None
     assert store.instances.get(1).origin == ROOM1
     assert state(store) == JobState.READY
+    finish(store, "PACS")
+    assert state(store) == JobState.DONE
+
+
+def test_what_was_adopted_from_nobody_and_is_worked_on_is_judged_anew_after_that(store: Store) -> None:
+    receive(store, NOBODY)
+    job = claimed(store)
+    receive(store, ROOM1, file="f2")
+    store.jobs.end(job, JobState.SKIPPED, "no rule", skipped=SkipReason.NO_RULE)
+    assert (state(store), store.instances.get(1).origin) == (JobState.READY, ROOM1)
 
 
 def test_an_image_that_no_rule_took_is_judged_anew(store: Store) -> None:
