@@ -32,6 +32,7 @@ def examine(settings: Settings, store: Store, spool: Spool) -> Iterator[Diagnosi
     yield from _disk(settings, spool)
     yield _database(store)
     yield _clock(store)
+    yield from _certificates(settings)
     yield from _ports(settings)
     yield from _dashboard(settings)
     yield from (Diagnosis("configuration", Verdict.WARN, line, "see `srnode config check`") for line in hints(settings))
@@ -100,7 +101,6 @@ def _ports(settings: Settings) -> Iterator[Diagnosis]:
     ports = [("scp.port", scp.port)] if scp.plain else []
     if settings.tls.certificate:
         ports.append(("tls.port", settings.tls.port))
-        yield from _certificates(settings)
     for key, port in ports:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -123,7 +123,7 @@ def _certificates(settings: Settings) -> Iterator[Diagnosis]:
         bad = bad or problem.is_fatal
         verdict = Verdict.FAIL if problem.is_fatal else Verdict.WARN
         yield Diagnosis("certificate", verdict, f"{problem.key}: {problem.text}", problem.remedy)
-    if bad:
+    if bad or not settings.tls.certificate:
         return
     try:
         tls.for_server(settings.tls)

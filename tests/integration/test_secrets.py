@@ -174,3 +174,12 @@ def test_the_folder_of_locks_is_the_node_s_alone(tmp_path: Path, archive: Archiv
         srnode("fsck", "-c", node.config)
         spool = node.settings.node.spool
         assert {path.stat().st_mode & 0o777 for path in (spool / "locks", spool.parent / "locks")} == {0o700}
+
+
+def test_the_dashboard_s_certificate_is_looked_at_too(tmp_path: Path, ca: Authority) -> None:
+    config = tmp_path / "node.toml"
+    files = f'certificate = "{ca.folder / "node"}.crt"\nprivate_key = "{ca.folder / "other"}.key"\n'
+    config.write_text(f"[web]\n{files}", encoding="utf-8")
+    assert check(config)[0] == 3
+    (one,) = (one for one in doctor._certificates(load(config, {})) if one.verdict == Verdict.FAIL)
+    assert one.found.startswith("web.private_key: ")

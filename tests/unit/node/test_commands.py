@@ -140,6 +140,9 @@ def test_pictures_become_gray_png_of_the_same_depth_with_the_original_inside(
         high: NDArray[Any] = np.asarray(result).astype(dtype)
     assert high.shape == (160, 120)
     assert np.array_equal(block_sums(high, 4), values.astype(np.int64) * 16)
+    ours = tmp_path / "by_hand"
+    ours.touch()  # with the modes that this user's umask leaves
+    assert (tmp_path / "out" / "in.png").stat().st_mode == ours.stat().st_mode
 
 
 def test_colour_jpeg_becomes_gray_png(tmp_path: Path) -> None:
