@@ -63,7 +63,13 @@ class DestinationWorker:
         return self._store.destinations.failed(self._name, reason, self._terms.delivery.retry)
 
     def _claim(self) -> Delivery | None:
-        return self._store.deliveries.claim(self._role.name, self._terms.delivery.exchange_s, self._name)
+        """The next one that is to be sent."""
+        lease_s = self._terms.delivery.exchange_s
+        while (claim := self._store.deliveries.claim(self._role.name, lease_s, self._name)) is not None:
+            if claim.since or self._store.outputs.get(claim.output_id).superseded_by <= 0:
+                return claim  # what somebody sends by hand is sent all the same
+            self._settle(claim, PeerRefused(supersession.NOT_SENT))
+        return None
 
     def _send_all(self, first: Delivery, stop: Event) -> None:
         """Everything that is due, over one connection."""
@@ -82,8 +88,6 @@ class DestinationWorker:
     def _send_one(self, claim: Delivery, destination: Destination, connection: Connection) -> None:
         """Raises what `_settle` turns into the delivery's end."""
         output = self._store.outputs.get(claim.output_id)
-        if output.superseded_by > 0 and not claim.since:  # meanwhile; by hand it is sent all the same
-            raise PeerRefused(supersession.NOT_SENT)
         plain = max(claim.doubts + 1, claim.failures) >= TRIES_OF_A_DOUBTFUL_OBJECT
         warning = connection.send(output, self._file(output), plain=plain)
         failpoints.hit("deliver.sent")

@@ -196,6 +196,21 @@ def test_a_result_that_is_damaged_here_is_dead_and_holds_up_no_other(outbox: Out
     assert outbox.states("ARCHIVE") == {"dead": 1, "done": 1}
 
 
+def test_what_was_superseded_while_its_archive_is_away_is_not_sent_but_by_hand(outbox: Outbox) -> None:
+    outbox.put(1, "ARCHIVE")
+    lane = outbox.worker("ARCHIVE")
+    lane.step(NEVER)  # nobody is there
+    with outbox.store.engine.begin() as connection:
+        connection.execute(update(tables.output).values(superseded_by=99))
+    outbox.due()
+    lane.step(NEVER)
+    assert outbox.states("ARCHIVE") == {"dead": 1}
+    with started(archive(outbox)) as pacs:
+        outbox.store.deliveries.retry(1)
+        lane.step(NEVER)
+        assert len(pacs.uids) == 1
+
+
 def compress(outbox: Outbox) -> None:
     """The result as a worker would have kept it."""
     output = outbox.store.outputs.get(1)
