@@ -74,7 +74,7 @@ def send_alarm(settings: Settings, news: ProblemChange) -> None:
             alarms.webhook, data=json.dumps(about), headers=_JSON, timeout=_PATIENCE_S, allow_redirects=False
         )
         answer.raise_for_status()
-        if answer.is_redirect:  # nobody else is told what goes on here
+        if answer.status_code >= 300:  # nobody else is told what goes on here
             raise requests.HTTPError("it points elsewhere: put the final address into alarms.webhook", response=answer)
     if alarms.mail_to:
         mail = EmailMessage()

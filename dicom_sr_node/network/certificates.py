@@ -60,7 +60,7 @@ def _own(section: str, certificate: Path, key: Path, now: datetime) -> Iterator[
 
 
 def _dates(key: str, path: Path, now: datetime) -> Iterator[CertificateProblem]:
-    """Of the certificate and of those behind it, whichever ends first."""
+    """Of all certificates in a file; one that is over does not matter among authorities, where another may be meant."""
     try:
         chain = x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as error:
@@ -71,6 +71,9 @@ def _dates(key: str, path: Path, now: datetime) -> Iterator[CertificateProblem]:
         return
     begins = max(one.not_valid_before_utc for one in chain)
     ends = min(one.not_valid_after_utc for one in chain)
+    if key == "tls.authorities":
+        begins = min(one.not_valid_before_utc for one in chain)
+        ends = min((one.not_valid_after_utc for one in chain if one.not_valid_after_utc > now), default=ends)
     if ends <= now:
         yield CertificateProblem(key, f"{path} has expired on {ends:%Y-%m-%d}", "renew it", True)
     elif begins > now:

@@ -183,3 +183,14 @@ def test_the_dashboard_s_certificate_is_looked_at_too(tmp_path: Path, ca: Author
     assert check(config)[0] == 3
     (one,) = (one for one in doctor._certificates(load(config, {})) if one.verdict == Verdict.FAIL)
     assert one.found.startswith("web.private_key: ")
+
+
+def test_an_authority_that_is_over_among_others_is_no_mistake(tmp_path: Path, ca: Authority) -> None:
+    bundle = tmp_path / "authorities.crt"
+    bundle.write_text((ca.folder / "late.crt").read_text() + (ca.folder / "long.crt").read_text())
+    config = with_files(ca, tmp_path, "long", "long")
+    config.write_text(config.read_text().replace(str(ca.path("crt")), str(bundle)))
+    assert list(certificates.examine(load(config, {}), datetime.now(UTC))) == []
+    bundle.write_text((ca.folder / "late.crt").read_text())
+    (problem,) = certificates.examine(load(config, {}), datetime.now(UTC))
+    assert (problem.key, problem.is_fatal) == ("tls.authorities", True)
