@@ -186,11 +186,29 @@ def _serve(assoc: Any, serve: Callable[[Any, int], None], message: Any, context_
         serve(message, context_id)
     elif _REPORTING.acquire(blocking=False):
         try:
-            serve(message, context_id)
+            serve.__func__(_Beside(assoc), message, context_id)  # type: ignore[attr-defined]  # a bound method
         finally:
             _REPORTING.release()
     else:
         cut(assoc)
+
+
+class _Beside:
+    """An association as the thread of a report sees it, which marks nothing in it.
+
+    pynetdicom marks the association's own thread as paused around each request, and as not paused after it. From
+    another thread that makes whoever waits for the pause (to release the association, say) wait for ever.
+    """
+
+    def __init__(self, assoc: Any) -> None:
+        object.__setattr__(self, "_assoc", assoc)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._assoc, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "_is_paused":
+            setattr(self._assoc, name, value)
 
 
 class _Socket(AssociationSocket):  # type: ignore[misc]  # pynetdicom's types are not read

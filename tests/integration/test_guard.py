@@ -14,14 +14,14 @@ import pytest
 from pydicom.uid import ImplicitVRLittleEndian
 from pynetdicom import AE, Association
 from pynetdicom.dimse_messages import C_STORE_RQ
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dimse_primitives import C_STORE, N_EVENT_REPORT
 from pynetdicom.dsutils import encode
 from support.images import image
 from support.node import Node, echo
 from support.tools import wait_until
 
 from dicom_sr_node.commitment import wire
-from dicom_sr_node.network import requests
+from dicom_sr_node.network import guard, requests
 from dicom_sr_node.network.requests import Malformed
 
 PDU_S = 1
@@ -239,7 +239,6 @@ def test_images_that_waited_when_the_sender_left_leave_no_file(node: Node) -> No
 def test_reports_of_countless_items_do_not_fill_the_memory(node: Node) -> None:
     from pydicom import Dataset
     from pynetdicom.dimse_messages import N_EVENT_REPORT_RQ
-    from pynetdicom.dimse_primitives import N_EVENT_REPORT
 
     request = N_EVENT_REPORT()
     request.MessageID, request.EventTypeID = 1, 1
@@ -467,3 +466,20 @@ def test_a_second_request_on_one_association_ends_it(node: Node) -> None:
         with suppress(OSError):
             raw(assoc).sendall(request_pdu())
         wait_until(lambda: not assoc.is_established, PDU_S + 5, "the end of the association")
+
+
+def test_a_report_does_not_unpause_an_association_that_is_being_released() -> None:
+    """Its thread took the mark away for which the release waits: a lane stood still until the next start."""
+
+    class Fake:
+        _is_paused = True  # and somebody relies on it
+        served = False
+
+        def _serve_request(self, message: object, context_id: int) -> None:
+            self._is_paused = True
+            self.served = True
+            self._is_paused = False
+
+    assoc = Fake()
+    guard._serve(assoc, assoc._serve_request, N_EVENT_REPORT(), 1)
+    assert (assoc._is_paused, assoc.served) == (True, True)
