@@ -69,11 +69,10 @@ class ImageActions:
 
     def act(self, action: ImageAction, job_id: int, actor: Actor) -> ActionOutcome:
         """Raises NotFound where there is no such job, or its state does not allow this."""
-        image_id = self._store.jobs.get(job_id).instance_id
-        who = f"by {actor.name}"
         if action is ImageAction.REJECT:
             return self.reject(job_id, RejectionReason.WORKLIST, actor)
-        outcome = _ACTIONS[action](self._store, job_id, who)
+        image_id = self._store.jobs.get(job_id).instance_id
+        outcome = _ACTIONS[action](self._store, job_id, f"by {actor.name}")
         if not outcome.is_refused:
             self._store.audit.add(self._audit.acted(actor.name, actor.address, f"{action} image {image_id}"))
         return outcome

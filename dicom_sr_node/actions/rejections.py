@@ -10,11 +10,9 @@ from dicom_sr_node.derive import encoding
 from dicom_sr_node.derive.rejection import RejectionReason, rejection
 from dicom_sr_node.dicom import header
 from dicom_sr_node.domain.errors import NotFound
-from dicom_sr_node.domain.records import JobState, Output, OutputKind, StoredOutput
+from dicom_sr_node.domain.records import RESULTS, JobState, Output, OutputKind, StoredOutput
 from dicom_sr_node.spool import Spool
 from dicom_sr_node.store.database import Store
-
-_SHOWN = (OutputKind.IMAGE, OutputKind.HEAT_MAP, OutputKind.REPORT)
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Rejections:
     def send(self, job_id: int, reason: RejectionReason, who: str) -> int:
         """To how many destinations the note goes; 0 where nothing was delivered. Raises NotFound: files are gone."""
         delivered = [(output, self._holders(output)) for output in self.store.outputs.of_job(job_id)]
-        delivered = [(output, holders) for output, holders in delivered if output.kind in _SHOWN and holders]
+        delivered = [(output, holders) for output, holders in delivered if output.kind in RESULTS and holders]
         destinations = tuple(sorted({name for _, holders in delivered for name in holders}))
         if not delivered:
             return 0

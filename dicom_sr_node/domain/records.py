@@ -62,6 +62,9 @@ class OutputKind(StrEnum):
     SHADOW = "shadow"  # an image of weights that are only compared; it is sent nowhere
 
 
+RESULTS = (OutputKind.IMAGE, OutputKind.HEAT_MAP, OutputKind.REPORT)  # what is sent of an image
+
+
 @dataclass(frozen=True, kw_only=True)
 class Identity:
     """What a data set says it is; every UID has passed PS3.5 9.1."""

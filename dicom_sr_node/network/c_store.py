@@ -30,9 +30,9 @@ def send(assoc: Association, ds: Dataset, peer: Peer) -> str:
         raise PeerUnreachable(f"the association with {name_of(peer)} broke: {error}") from error
     if "Status" not in answer:
         raise PeerUnreachable(f"the association with {name_of(peer)} broke, or no answer came in time")
-    if not is_stored(answer.Status):
-        raise error_for(answer.Status, str(answer.get("ErrorComment") or ""))
     comment = str(answer.get("ErrorComment") or "")
+    if not is_stored(answer.Status):
+        raise error_for(answer.Status, comment)
     return "" if answer.Status == SUCCESS else f"{text(answer.Status)}{comment and f' ({comment})'}"
 
 

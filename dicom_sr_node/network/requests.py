@@ -21,7 +21,6 @@ _UID_BYTES = frozenset(b"0123456789.")
 
 Supported = Mapping[bytes, Sequence[bytes]]  # abstract syntax -> transfer syntaxes, the preferred one first
 
-
 _ABORT = bytes.fromhex("07 00 00000004 00 00 02 06")  # service provider: invalid PDU parameter value, PS3.8 9.3.8
 _REJECT = bytes.fromhex("03 00 00000004 00 01")  # permanent; source and reason follow, PS3.8 9.3.4
 _OTHER_VERSION, _NO_CALLING, _NO_CALLED = _REJECT + b"\x02\x02", _REJECT + b"\x01\x03", _REJECT + b"\x01\x07"
@@ -67,19 +66,19 @@ def _sound(pdu: bytes, supported: Supported) -> bytearray:
     if not calling:
         raise Malformed("it names no calling AE title", _NO_CALLING)
     request[_CALLED], request[_CALLING] = called.encode().ljust(16), calling.encode().ljust(16)
-    contexts: dict[int, bytes] = {}
+    numbers = set[int]()
     for kind, body in _items(pdu[_FIXED:]):
         if kind == _APPLICATION:
             request += _item(kind, body.rstrip(b"\0 "))
         elif kind == _CONTEXT:
             number, context = _context(body, supported)
-            if number in contexts or len(contexts) == _MOST_CONTEXTS:
+            if number in numbers or len(numbers) == _MOST_CONTEXTS:
                 raise Malformed("a presentation context whose number is used twice, or one too many")
-            contexts[number] = context
+            numbers.add(number)
             request += context
         elif kind == _USER:
             request += _item(kind, b"".join(_user_information(body, supported)))
-    if not contexts:
+    if not numbers:
         raise Malformed("no presentation context")
     request[2:6] = (len(request) - 6).to_bytes(4)
     _try_out(request)
@@ -109,25 +108,22 @@ def _user_information(body: bytes, supported: Supported) -> Iterator[bytes]:
     for count, (kind, value) in enumerate(_items(body)):
         if count == _MOST_USER_ITEMS:
             raise Malformed("too many user information items")
+        key = bytes([kind])  # one of each, but for roles: one for each class
         if kind == _ROLE:
-            uid = value[2 : 2 + int.from_bytes(value[:2])]
-            if uid not in supported or len(value) != 4 + len(uid):
+            key = value[2 : 2 + int.from_bytes(value[:2])]
+            if key not in supported or len(value) != 4 + len(key):
                 continue
-            key = uid
         elif kind in (_LENGTH, _ASYNCHRONOUS):
             if len(value) != 4:
                 continue
-            key = bytes([kind])
         elif kind == _CLASS_UID:
             value = value.rstrip(b"\0 ")
             if not 0 < len(value) <= 64 or not _UID_BYTES.issuperset(value):
                 value = _NO_CLASS_UID
-            key = bytes([kind])
         elif kind == _VERSION_NAME:
             value = _printable(value.split(b"\0")[0])[:16].strip()
             if not value:
                 continue
-            key = bytes([kind])
         else:
             continue
         if key not in seen:

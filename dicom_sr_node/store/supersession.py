@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, select, update
 
-from dicom_sr_node.domain.records import JobState, OutputKind
+from dicom_sr_node.domain.records import RESULTS, JobState, OutputKind
 from dicom_sr_node.store.engine import now
 from dicom_sr_node.store.journal import journal
 from dicom_sr_node.store.tables import delivery, instance, job, output
@@ -28,7 +28,6 @@ class _Result(NamedTuple):
 
 
 NOT_SENT = "not sent: its source came again, of another patient, study or accession"
-_SENT = (OutputKind.IMAGE, OutputKind.HEAT_MAP, OutputKind.REPORT)
 SETTLED = -1  # somebody has seen to it
 
 
@@ -64,7 +63,7 @@ def _is_of_another(old: _Result, new: _Result) -> bool:
 
 def _supersede(connection: Connection, old: _Result, new: _Result) -> None:
     clock = now(connection.engine)
-    of_job = (output.c.job_id == old.job_id) & output.c.kind.in_(_SENT)
+    of_job = (output.c.job_id == old.job_id) & output.c.kind.in_(RESULTS)
     connection.execute(update(output).where(of_job).values(superseded_by=new.id))
     waiting = delivery.c.output_id.in_(select(output.c.id).where(of_job)) & (delivery.c.state == JobState.READY)
     why = f"{NOT_SENT} (image {new.image_id})"
